@@ -1,0 +1,20 @@
+"""A track of a dataset: paths only, nothing of it is read yet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Track:
+    """One song: its name, its split, and the files of each stem.
+
+    stems: stem -> files that add up to it, empty where the song has no such stem (it is silent there).
+    mixture: the file of the whole song, or None; then the mixture is the sum of the stems.
+    """
+
+    name: str
+    split: str
+    stems: dict[str, tuple[Path, ...]]
+    mixture: Path | None = None
