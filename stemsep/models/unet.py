@@ -1,0 +1,71 @@
+"""The Spectrogram-Channels U-Net (Oh, Kim and Yun, arXiv:1810.11520)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from stemsep.models import ops
+from stemsep.models.layers import BinAffine, Conv, UpConv, check_channels, pad_to_multiple
+
+
+class UNet(nn.Module):
+    """Two 3×3 convolutions a level, max pooling down, 5×5 transposed convolutions up.
+
+    Maps ``[B, T, F, C]`` to ``[B, T, F, outputs]`` for any frames and bins, without a last
+    activation.
+
+    widths: channels of each level, the last is the middle's. fast: the form of the operators, see
+    `ops`; it changes neither parameters nor results. axis_name: the mapped axis over which batch
+    statistics are averaged in training. Collections "params" and "batch_stats"; dropout draws from
+    the stream "dropout".
+    """
+
+    channels: int
+    outputs: int
+    bins: int
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)
+    dropout: float = 0.4
+    norm_momentum: float = 0.99
+    bin_affine: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    fast: bool = True
+
+    @nn.compact
+    def __call__(self, x_BTFC: jax.Array, *, train: bool) -> jax.Array:
+        check_channels(x_BTFC, self.channels)
+        frames, bins = x_BTFC.shape[1:3]
+        x = x_BTFC.astype(self.dtype)
+        if self.bin_affine:
+            x = BinAffine(self.bins, name="bin_affine")(x)
+        x = pad_to_multiple(x, 2 ** (len(self.widths) - 1))
+        skips = []
+        for level, width in enumerate(self.widths[:-1]):
+            x = self._convs(x, width, train=train, name=f"down{level}")
+            skips.append(x)
+            x = ops.max_pool(x, fast=self.fast)
+        x = self._convs(x, self.widths[-1], train=train, name="middle")
+        for level in reversed(range(len(skips))):
+            width = self.widths[level]
+            x = UpConv(width, fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
+            x = self._norm_relu(x, train=train, name=f"up{level}_norm")
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = jnp.concatenate([x, skips[level]], axis=-1)
+            x = self._convs(x, width, train=train, name=f"merge{level}")
+        y_BTFK = Conv(self.outputs, size=1, dtype=self.dtype, name="last")(x)
+        return y_BTFK[:, :frames, :bins]
+
+    def _convs(self, x: jax.Array, width: int, *, train: bool, name: str) -> jax.Array:
+        for half in ("a", "b"):
+            x = Conv(width, dtype=self.dtype, name=f"{name}{half}")(x)
+            x = self._norm_relu(x, train=train, name=f"{name}{half}_norm")
+        return x
+
+    def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
+        x = nn.BatchNorm(
+            use_running_average=not train, momentum=self.norm_momentum, dtype=self.dtype,
+            axis_name=self.axis_name, name=name,
+        )(x)
+        return nn.relu(x)
