@@ -103,3 +103,9 @@ def _check_override(path: str) -> None:
         kind, parents = types[name], f"{parents}.{name}"
     if isinstance(kind, type) and issubclass(kind, Section):
         raise InputError(f"--config.{path}: {parents} is a group; set one of {', '.join(f.name for f in dataclasses.fields(kind))}")
+
+
+def no_arguments(argv: list[str]) -> None:
+    """Raise InputError for positional arguments, which most commands do not take."""
+    if argv:
+        raise InputError(f"{argv[0]!r} belongs to no flag; write settings as --config.train.steps=3")

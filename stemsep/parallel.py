@@ -10,6 +10,7 @@ from typing import Any, Callable
 import jax
 import jaxlib
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stemsep.errors import InputError
@@ -106,6 +107,11 @@ class DataParallel:
         mapped = jax.shard_map(body, mesh=self._mesh, in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
                                out_specs=spec, check_vma=False)
         return jax.jit(mapped, donate_argnums=given)
+
+    def wait_for_all(self, what: str) -> None:
+        """Wait until every process is here: the main one has prepared what the others will open."""
+        if self.processes > 1:
+            multihost_utils.sync_global_devices(what)
 
     def get(self, tree: Any) -> Any:
         """Return replicated arrays as numpy arrays of the host."""

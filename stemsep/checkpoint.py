@@ -1,0 +1,133 @@
+"""Checkpoints through Orbax: host arrays, so that they restore on any number of devices; written asynchronously.
+
+A run is a folder: `checkpoints/` (Orbax), `config.json` and `log.jsonl`. A checkpoint holds the model (parameters,
+their average, batch statistics), the optimiser, and the configuration, so it can be used without its config file.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from stemsep import config as configs
+from stemsep.config import Config
+from stemsep.errors import InputError
+from stemsep.state import TrainState
+
+# Settings that decide what the parameters are; a run cannot go on with others.
+FIXED = ("audio", "model", "data.targets", "data.stems", "optim.name")
+
+
+class Checkpoints:
+    """The checkpoints of a run: the newest `keep` and the best by validation loss."""
+
+    def __init__(self, workdir: str | Path, *, keep: int = 2, read_only: bool = False) -> None:
+        self.workdir = Path(workdir).absolute()
+        newest_and_best = policies.AnyPreservationPolicy([
+            policies.LatestN(keep), policies.BestN(get_metric_fn=_negative_loss, n=1)])
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_negative_loss, preservation_policy=newest_and_best, read_only=read_only, create=not read_only,
+            cleanup_tmp_directories=not read_only)
+        self._manager = ocp.CheckpointManager(self.workdir / "checkpoints", options=options,
+                                              item_names=("model", "optimiser", "config"))
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._manager.close()       # waits for what is still being written
+
+    def latest(self) -> int | None:
+        """Return the newest committed step, or None."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """Return the step with the lowest validation loss, or the newest if none was validated."""
+        step = self._manager.best_step()
+        return self.latest() if step is None else step
+
+    def save(self, step: int, state: TrainState, *, config: Config, loss: float) -> None:
+        """Save a state of host arrays; returns before it is written. `loss` of validation ranks it."""
+        self._manager.save(step, metrics={"loss": loss}, args=ocp.args.Composite(
+            model=ocp.args.StandardSave(_model(state)),
+            optimiser=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+            config=ocp.args.JsonSave(configs.to_dict(config))))
+
+    def config(self, step: int) -> Config:
+        """Return the configuration that a step was trained with."""
+        restored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        return configs.from_dict(restored["config"])
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """Return the state of a step as host arrays; `like` gives its structure and shapes."""
+        shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        restored = self._manager.restore(step, args=ocp.args.Composite(
+            model=ocp.args.StandardRestore(_model(shapes)),
+            optimiser=ocp.args.StandardRestore({"step": shapes.step, "opt_state": shapes.opt_state})))
+        model, optimiser = restored["model"], restored["optimiser"]
+        return TrainState(step=optimiser["step"], params=model["params"], batch_stats=model["batch_stats"],
+                          ema=model.get("ema"), opt_state=optimiser["opt_state"])
+
+    def variables(self, step: int) -> dict[str, Any]:
+        """Return what separation uses, host arrays: averaged parameters where there are any, batch statistics."""
+        restored = self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore()))["model"]
+        params = restored.get("ema") or restored["params"]
+        return jax.tree.map(np.asarray, {"params": params, "batch_stats": restored.get("batch_stats") or {}})
+
+
+def load(run: str | Path) -> tuple[Config, dict[str, Any]]:
+    """Return the configuration and the variables of a run's best checkpoint.
+
+    Raises InputError when there is no run or no finished checkpoint at the path.
+    """
+    run = Path(run)
+    if run.name == "checkpoints" and not (run / "checkpoints").exists():
+        run = run.parent
+    if not (run / "checkpoints").is_dir():
+        raise InputError(f"{run}: no checkpoint here; give the workdir of a training run, as in --checkpoint runs/demo")
+    with Checkpoints(run, read_only=True) as checkpoints:
+        step = checkpoints.best()
+        if step is None:
+            raise InputError(f"{run}: the run has not saved a checkpoint yet; train it for config.train.save_every steps")
+        return checkpoints.config(step), checkpoints.variables(step)
+
+
+def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
+    """Return the settings that changed since a run was saved, as sentences.
+
+    Raises InputError when one of them makes it another network.
+    """
+    was, now = flatten(configs.to_dict(stored)), flatten(configs.to_dict(given))
+    changed = [name for name in now if was.get(name) != now[name]]
+    for name in changed:
+        if name.startswith(FIXED):
+            raise InputError(f"{workdir}: its checkpoint is of another network, config.{name} was {was.get(name)!r} and "
+                             f"is {now[name]!r}; give another --workdir, or the settings that it was made with")
+    return [f"config.{name} was {was.get(name)!r}, is {now[name]!r}" for name in changed]
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as {"optim.lr": ...}; targets stay whole, and lists stand for tuples."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        path = prefix + name
+        if isinstance(value, dict) and path != "data.targets":
+            flat.update(flatten(value, path + "."))
+        else:
+            flat[path] = json.loads(json.dumps(value))
+    return flat
+
+
+def _model(state: TrainState) -> dict[str, Any]:
+    """Return the part of a state that separation needs; what is empty is left out, as Orbax cannot hold it."""
+    parts = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    return {name: parts[name] for name in ("params", "batch_stats", "ema") if parts[name]}
+
+
+def _negative_loss(metrics: dict[str, float]) -> float:
+    return -metrics["loss"]

@@ -1,0 +1,222 @@
+"""Training: python -m stemsep.train --config configs/drums.py [--workdir runs/drums]"""
+
+import json
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+
+from stemsep import command, optim, parallel, preprocess, state
+from stemsep.augment import augment
+from stemsep.batches import Batches
+from stemsep.checkpoint import Checkpoints, check_same_run
+from stemsep.config import Config, to_dict
+from stemsep.estimate import Estimator, make_estimator
+from stemsep.log import Log
+from stemsep.losses import LOSSES, energy_weights
+from stemsep.parallel import AXIS, DataParallel
+from stemsep.state import TrainState
+from stemsep.store import Store
+
+AHEAD = 2       # steps that may be queued on the device; more would only fill its memory with batches
+
+
+def train(config: Config, workdir: str | Path) -> Path:
+    """Train the network of a checked configuration, or go on where its workdir stopped; returns the workdir.
+
+    A missing store is built first. Raises InputError when the workdir holds another network, when the batch does not
+    divide over the devices, and when the loss stops being finite.
+    """
+    workdir = Path(workdir)
+    devices = DataParallel(config.parallel)
+    devices.check_batch(config.train.batch, "config.train.batch")
+    if devices.is_main:
+        preprocess.preprocess(config)
+    devices.wait_for_all("store")
+    store = Store.open(config.store)
+    batches = Batches(store, "train", config, devices)
+    checked = Batches(store, "validation" if store.tracks("validation") else "train", config, devices)
+
+    estimator = make_estimator(config, axis_name=AXIS)
+    tx = optim.make(config.optim, config.train.steps)
+    alpha_S = stem_weights(config, store)
+    step_fn = devices.map(make_train_step(estimator, tx, alpha_S, config), donate=True)
+    validate_fn = devices.map(make_validation(estimator, alpha_S, config))
+
+    with Checkpoints(workdir, keep=config.train.keep) as checkpoints:
+        train_state, start, notes = begin(checkpoints, config, estimator, tx)
+        if devices.is_main:
+            write_config(workdir, config)
+        train_state = devices.replicate(train_state)
+        with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
+                 seconds_a_step=seconds_a_step(config), get=devices.get) as log:
+            for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
+                log.say(note)
+            running: deque = deque()
+            stream = batches.stream(start, config.train.steps)
+            done = start
+            while done < config.train.steps:
+                with log.waiting():
+                    _, batch = next(stream)
+                train_state, metrics = step_fn(train_state, batch)
+                done += 1
+                log.step(done, metrics)
+                running.append(metrics)
+                if len(running) > AHEAD:
+                    jax.block_until_ready(running.popleft())
+                if due(done, config.train.log_every):
+                    log.point()
+                if due(done, config.train.save_every) or done == config.train.steps:
+                    log.flush()
+                    scores = validate(validate_fn, checked, train_state, config, devices)
+                    checkpoints.save(done, devices.get(train_state), config=config, loss=scores["loss"])
+                    log.write({"step": done, **{f"validation_{name}": value for name, value in scores.items()}})
+                    log.say(f"step {done}: validation " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+                    log.pause()
+    return workdir
+
+
+def make_train_step(estimator: Estimator, tx: optax.GradientTransformation, alpha_S: np.ndarray,
+                    config: Config) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+    """Return step(state, batch) -> (state, metrics) for one of the devices that are mapped over `AXIS`.
+
+    batch: {"stems": float16 [B, S, T, C, F, 2]} of this device. Gradients, losses and batch statistics are averaged over
+    the devices, so any number of them gives the same training up to rounding.
+    """
+    loss_fn, names = LOSSES[config.loss.name], list(config.targets)
+    decay = config.optim.ema_decay
+
+    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
+        drop_key, augment_key = jax.random.split(key)
+        stems_BSTFC = complex_stems(batch["stems"])
+        windows = parallel.index_in_batch(len(stems_BSTFC))
+        keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
+        stems_BSTFC = augment(keys_B, stems_BSTFC, config.augment)
+        mix_BTFC = stems_BSTFC.sum(1)
+
+        def loss_of(params: Any) -> tuple[jax.Array, Any]:
+            variables = {"params": params, "batch_stats": train_state.batch_stats}
+            estimate_BSTFC, batch_stats = estimator.train(variables, mix_BTFC, dropout=drop_key)
+            losses_S = loss_fn(estimate_BSTFC, stems_BSTFC)
+            return alpha_S @ losses_S, (losses_S, batch_stats)
+
+        grads, (losses_S, batch_stats) = jax.grad(loss_of, has_aux=True)(train_state.params)
+        grads, losses_S, batch_stats = jax.lax.pmean((grads, losses_S, batch_stats), AXIS)
+        updates, opt_state = tx.update(grads, train_state.opt_state, train_state.params)
+        params = optax.apply_updates(train_state.params, updates)
+        ema = None
+        if decay:       # a plain mean at first, so that the random start is forgotten
+            rate = jnp.maximum(1 - decay, 1 / (train_state.step + 1.0))
+            ema = optax.incremental_update(params, train_state.ema, rate)
+        metrics = {"loss": alpha_S @ losses_S, "gradient_norm": optax.global_norm(grads),
+                   **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)}}
+        return TrainState(train_state.step + 1, params, batch_stats, ema, opt_state), metrics
+
+    return step
+
+
+def make_validation(estimator: Estimator, alpha_S: np.ndarray, config: Config) -> Callable[[TrainState, Any], Any]:
+    """Return validate(state, batch) -> the losses that `make_train_step` reports, without augmentation or dropout."""
+    loss_fn, names = LOSSES[config.loss.name], list(config.targets)
+
+    def validation(train_state: TrainState, batch: Any) -> dict[str, jax.Array]:
+        stems_BSTFC = complex_stems(batch["stems"])
+        losses_S = loss_fn(estimator(train_state.variables(), stems_BSTFC.sum(1)), stems_BSTFC)
+        losses_S = jax.lax.pmean(losses_S, AXIS)
+        return {"loss": alpha_S @ losses_S, **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)}}
+
+    return validation
+
+
+def validate(validate_fn: Callable, checked: Batches, train_state: TrainState, config: Config,
+             devices: DataParallel) -> dict[str, float]:
+    """Return the mean losses over the fixed windows of validation."""
+    results = [validate_fn(train_state, batch) for _, batch in checked.fixed(config.train.validate_windows)]
+    values = [devices.get(result) for result in results]
+    return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+
+
+def complex_stems(stems_BSTCF2: jax.Array) -> jax.Array:
+    """Turn what the store holds, float16 [B, S, T, C, F, 2], into complex64 [B, S, T, F, C]."""
+    parts = jnp.swapaxes(stems_BSTCF2.astype(jnp.float32), 3, 4)
+    return jax.lax.complex(parts[..., 0], parts[..., 1])
+
+
+def stem_weights(config: Config, store: Store) -> np.ndarray:
+    """Return the weight of each target's loss, float32 [S]: given, equal, or by the energies of the train split."""
+    if config.loss.alpha:
+        return np.array(config.loss.alpha, np.float32)
+    if config.loss.balance == "equal":
+        return np.full(len(config.targets), 1 / len(config.targets), np.float32)
+    records = store.tracks("train")
+    frames = sum(record.frames for record in records)
+    norms = [sum(record.norm_sums[stem] for record in records for stem in stems) / frames
+             for stems in config.targets.values()]
+    return energy_weights(np.array(norms)).astype(np.float32)
+
+
+def begin(checkpoints: Checkpoints, config: Config, estimator: Estimator,
+          tx: optax.GradientTransformation) -> tuple[TrainState, int, list[str]]:
+    """Return the state to start from, its step, and what to say about it: fresh, or the newest checkpoint's."""
+    latest = checkpoints.latest()
+    if latest is None:
+        fresh = state.create(estimator, tx, seed=config.seed, frames=config.data.window_frames,
+                             ema=bool(config.optim.ema_decay))
+        return fresh, 0, []
+    changed = check_same_run(checkpoints.config(latest), config, checkpoints.workdir)
+    shapes = jax.eval_shape(lambda: state.create(estimator, tx, seed=config.seed, frames=config.data.window_frames,
+                                                 ema=bool(config.optim.ema_decay)))
+    restored = checkpoints.restore(latest, shapes)
+    if latest >= config.train.steps:
+        return restored, latest, [f"{checkpoints.workdir}: already trained for {latest} steps; nothing to do"]
+    return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
+
+
+def seconds_a_step(config: Config) -> float:
+    """Return the seconds of audio that a step sees."""
+    return config.train.batch * config.data.window_frames * config.audio.hop / config.audio.sample_rate
+
+
+def due(done: int, every: int) -> bool:
+    """Whether something that happens every so many steps happens after `done` of them."""
+    return done % every == 0
+
+
+def summary(config: Config, batches: Batches, devices: DataParallel, params: Any, alpha_S: np.ndarray) -> str:
+    """Return what a run starts with, in one line."""
+    count = sum(x.size for x in jax.tree.leaves(params))
+    hours = sum(record.frames for record in batches.records) * config.audio.hop / config.audio.sample_rate / 3600
+    weights = ", ".join(f"{name} {alpha:.3f}" for name, alpha in zip(config.targets, alpha_S))
+    return (f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; {hours:.2f} h of "
+            f"{len(batches.records)} tracks; weights: {weights}")
+
+
+def write_config(workdir: Path, config: Config) -> None:
+    """Write config.json beside the checkpoints, for people to read."""
+    (workdir / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
+
+
+_CONFIG = command.define_config()
+_WORKDIR = flags.DEFINE_string("workdir", None, "where checkpoints and log go; runs/<config.name> if not given")
+
+
+def main(argv: list[str]) -> int:
+    """Run the command."""
+    command.no_arguments(argv)
+    config = command.checked_config(_CONFIG)
+    parallel.prepare()
+    begin_s = time.perf_counter()
+    workdir = train(config, _WORKDIR.value or f"runs/{config.name}")
+    print(f"trained in {(time.perf_counter() - begin_s) / 60:.1f} min; the run is {workdir}")
+    return 0
+
+
+if __name__ == "__main__":
+    command.run(main, config=True)
