@@ -48,15 +48,17 @@ def index_in_batch(per_device: int) -> jax.Array:
 class DataParallel:
     """All devices of all processes as one: the state on each of them, the batch split over them."""
 
-    def __init__(self, mapping: str = "pmap", *, devices: list[Any] | None = None) -> None:
+    def __init__(self, mapping: str = "pmap", *, devices: list[Any] | None = None,
+                 local: bool = False) -> None:
+        """devices: all, unless given. local: this process's only, which then works by itself."""
         self.mapping = mapping
-        self.devices = devices or jax.devices()
+        self.devices = devices or (jax.local_devices() if local else jax.devices())
         self.process, self.processes = jax.process_index(), jax.process_count()
         self.size = len(self.devices)
-        local = [d for d in self.devices if d.process_index == self.process]
-        self.local_size = len(local)
+        mine = [d for d in self.devices if d.process_index == self.process]
+        self.local_size = len(mine)
         # pmap speaks of this process's devices, shard_map of everybody's.
-        self._mesh = Mesh(np.array(local if mapping == "pmap" else self.devices), (AXIS,))
+        self._mesh = Mesh(np.array(mine if mapping == "pmap" else self.devices), (AXIS,))
 
     @property
     def is_main(self) -> bool:
