@@ -18,7 +18,7 @@ PERCUSSION_BANK = 128
 
 
 class Gen(IntEnum):
-    """Generators that the renderer knows (SF2.04 section 8.1.2); pitch in cents, time in timecents."""
+    """Generators that the renderer knows (section 8.1.2)."""
 
     START, END, LOOP_START, LOOP_END, START_COARSE = 0, 1, 2, 3, 4
     MOD_LFO_PITCH, VIB_LFO_PITCH, MOD_ENV_PITCH = 5, 6, 7
@@ -40,11 +40,11 @@ DEFAULTS[[21, 23, 25, 26, 27, 28, 30, 33, 34, 35, 36, 38]] = -12000     # 1 ms
 DEFAULTS[Gen.CUTOFF] = 13500
 DEFAULTS[[Gen.KEY, Gen.VELOCITY, Gen.ROOT_KEY]] = -1
 DEFAULTS[Gen.SCALE_TUNING] = 100
-# These say where a sample lies and how it is played: only an instrument may set them (section 8.5).
+# They say where a sample lies and how it is played: only an instrument may set them (section 8.5).
 INSTRUMENT_ONLY = {*range(5), 12, 45, 46, 47, 50, 54, 57, 58}
 
-# Modulators heard in a note that no controller touches: (source, destination, second source), amount.
-# The specification has -2400 cents from velocity to cutoff; players that follow it sound dull and
+# Modulators heard where no controller moves: (source, destination, second source) → amount. The
+# specification has -2400 cents from velocity to cutoff; players that follow it sound dull and
 # FluidSynth leaves it out, so half of it is the default here. A font may override either.
 VELOCITY_ATTENUATION = (0x0502, int(Gen.ATTENUATION), 0)
 VELOCITY_CUTOFF = (0x0102, int(Gen.CUTOFF), 0)
@@ -67,7 +67,7 @@ ROM, VORBIS = 0x8000, 0x10          # bits of a sample's kind; the second is SF3
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One recording: loop points in samples from its start, root key (MIDI) and correction in cents."""
+    """One recording, full scale ±1: loop points in samples from its start, correction in cents."""
 
     wave_N: np.ndarray
     loop_start: int
@@ -79,7 +79,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Region:
-    """An instrument's zone as a preset plays it: generators summed, ranges met, modulators merged.
+    """An instrument's zone as a preset plays it: generators summed, ranges and modulators merged.
 
     generators: int32 [61], by `Gen`; modulators: (source, destination, second source) → amount.
     """
@@ -124,7 +124,7 @@ class Sf2:
         self._tables = {key: _table(path, key, chunks[key], dtype) for key, dtype in TABLES.items()}
         presets = self._tables["phdr"][:-1]
         self.presets: dict[tuple[int, int], int] = {}
-        for number, preset in enumerate(presets):       # of two presets at one place the first is heard
+        for number, preset in enumerate(presets):       # of two at one place the first is heard
             self.presets.setdefault((int(preset["bank"]), int(preset["program"])), number)
         self._regions: dict[int, list[Region]] = {}
         self._samples: dict[int, Sample] = {}
@@ -173,8 +173,9 @@ class Sf2:
                     shared = zone
                 continue
             if not 0 <= zone.generators[terminal] < limit:
-                raise ValueError(f"{self.path}: {table} {number} names {Gen(terminal).name.lower()} "
-                                 f"{zone.generators[terminal]}, the file has {limit}")
+                raise ValueError(
+                    f"{self.path}: {table} {number} names {Gen(terminal).name.lower()} "
+                    f"{zone.generators[terminal]}, the file has {limit}")
             zones.append(Zone(shared.generators | zone.generators,
                               shared.modulators | zone.modulators))
         return zones
@@ -187,7 +188,7 @@ class Sf2:
         modulators = {}
         for source, destination, amount, second, _ in rows:
             if _moves(source) and (second == 0 or _moves(second)) and destination < GENERATORS:
-                # Fonts turn the velocity filter off in the words of SF2.01 (with a second source) or of 2.04.
+                # Fonts turn the velocity filter off in the words of SF2.01 (a second source) or 2.04.
                 place = (source, destination, 0 if destination == Gen.CUTOFF else second)
                 modulators[place] = amount
         return generators, modulators
@@ -201,13 +202,14 @@ class Sf2:
     def _decode(self, number: int) -> Sample:
         row = self._tables["shdr"][number]
         start, end, kind = int(row["start"]), int(row["end"]), int(row["kind"])
-        name = row["name"].decode("latin-1")
+        name = row["name"].split(b"\0")[0].decode("latin-1")
         loop_start, loop_end = int(row["loop_start"]), int(row["loop_end"])
-        if kind & VORBIS:                               # addresses are bytes; loops count from the start
+        if kind & VORBIS:       # addresses count bytes, loop points count samples from the start
             try:
                 wave_N, _ = soundfile.read(io.BytesIO(self._pool[start:end]), dtype="float32")
             except soundfile.LibsndfileError as error:
-                raise ValueError(f"{self.path}: sample {name!r} cannot be decoded: {error}") from error
+                raise ValueError(
+                    f"{self.path}: sample {name!r} cannot be decoded: {error}") from error
             wave_N = wave_N.reshape(len(wave_N), -1)[:, 0]
         else:
             if not start < end <= len(self._pool) // 2:
@@ -254,7 +256,8 @@ def _moves(source: int) -> bool:
 def _table(path: Path, name: str, chunk: memoryview, dtype: np.dtype) -> np.ndarray:
     rows = len(chunk) // dtype.itemsize
     if len(chunk) % dtype.itemsize or not rows:
-        raise ValueError(f"{path}: chunk {name!r} has {len(chunk)} bytes, not rows of {dtype.itemsize}")
+        raise ValueError(
+            f"{path}: chunk {name!r} has {len(chunk)} bytes, not rows of {dtype.itemsize}")
     return np.frombuffer(chunk, dtype, count=rows)
 
 
@@ -267,10 +270,11 @@ def _chunks(path: Path, data: bytes) -> dict[str, memoryview]:
         kind, size = struct.unpack_from("<4sI", data, offset)
         offset += 8
         if kind == b"LIST":
-            offset += 4                                 # go into the list: its leaves have unique names
+            offset += 4     # go into the list: leaf names are unique
             continue
         if offset + size > len(data):
-            raise ValueError(f"{path}: chunk {kind.decode('latin-1')!r} is cut short; copy it again")
+            raise ValueError(
+                f"{path}: chunk {kind.decode('latin-1')!r} is cut short: copy the file again")
         found[kind.decode("latin-1")] = view[offset:offset + size]
         offset += size
         if size % 2 and data[offset:offset + 4] != b"LIST":
