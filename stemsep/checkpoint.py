@@ -63,6 +63,16 @@ class Checkpoints:
         restored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
         return configs.from_dict(restored["config"])
 
+    def raw(self, step: int) -> dict[str, Any]:
+        """Return all arrays of a step as they are stored, {"model": ..., "optimiser": ...}, in nested dicts."""
+        restored = self._manager.restore(step, args=ocp.args.Composite(
+            model=ocp.args.StandardRestore(), optimiser=ocp.args.StandardRestore()))
+        return {"model": restored["model"], "optimiser": restored["optimiser"]}
+
+    def delete(self, step: int) -> None:
+        """Remove the checkpoint of a step."""
+        self._manager.delete(step)
+
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Return the state of a step as host arrays; `like` gives its structure and shapes."""
         shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)

@@ -1,4 +1,8 @@
-"""What every command shares: its flags, its configuration, and how it tells a user what went wrong."""
+"""What every command shares: its flags, its configuration, and how it tells a user what went wrong.
+
+A command defines its flags in its `main()`, not when its module is imported, so that modules of commands can import
+each other.
+"""
 
 import dataclasses
 import errno
@@ -29,7 +33,9 @@ config_flags.register_flag_parser_for_type(dict, _DictParser())
 
 def define_config() -> flags.FlagHolder:
     """Define --config FILE and its overrides; the holder's value goes through `checked_config`."""
-    return config_flags.DEFINE_config_file("config", None, "a file in configs/; override with --config.train.steps=3")
+    holder = config_flags.DEFINE_config_file("config", None, "a file in configs/; override with --config.train.steps=3")
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["config"])    # --help of the command shows it
+    return holder
 
 
 def checked_config(holder: flags.FlagHolder) -> Config:

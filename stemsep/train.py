@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from stemsep import command, optim, parallel, preprocess, state
+from stemsep import command, datasets, optim, parallel, preprocess, state
 from stemsep.augment import augment
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run
@@ -36,10 +36,7 @@ def train(config: Config, workdir: str | Path) -> Path:
     workdir = Path(workdir)
     devices = DataParallel(config.parallel)
     devices.check_batch(config.train.batch, "config.train.batch")
-    if devices.is_main:
-        preprocess.preprocess(config)
-    devices.wait_for_all("store")
-    store = Store.open(config.store)
+    store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
     checked = Batches(store, "validation" if store.tracks("validation") else "train", config, devices)
 
@@ -80,6 +77,18 @@ def train(config: Config, workdir: str | Path) -> Path:
                     log.say(f"step {done}: validation " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
                     log.pause()
     return workdir
+
+
+def open_store(config: Config, devices: DataParallel) -> Store:
+    """Return the store of a configuration, built or brought up to date first when its source is at hand."""
+    layout, source = datasets.parse(config.data.source)
+    if devices.is_main:
+        if source.exists() or layout == "demo" or not Path(config.store).exists():
+            preprocess.preprocess(config)
+        else:
+            print(f"{config.data.source} is not here; training on {config.store} as it is")
+    devices.wait_for_all("store")
+    return Store.open(config.store)
 
 
 def make_train_step(estimator: Estimator, tx: optax.GradientTransformation, alpha_S: np.ndarray,
@@ -157,7 +166,7 @@ def stem_weights(config: Config, store: Store) -> np.ndarray:
         return np.full(len(config.targets), 1 / len(config.targets), np.float32)
     records = store.tracks("train")
     frames = sum(record.frames for record in records)
-    norms = [sum(record.norm_sums[stem] for record in records for stem in stems) / frames
+    norms = [sum(record.norms[store.spec.stems.index(stem)] for record in records for stem in stems) / frames
              for stems in config.targets.values()]
     return energy_weights(np.array(norms)).astype(np.float32)
 
@@ -203,20 +212,21 @@ def write_config(workdir: Path, config: Config) -> None:
     (workdir / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
 
 
-_CONFIG = command.define_config()
-_WORKDIR = flags.DEFINE_string("workdir", None, "where checkpoints and log go; runs/<config.name> if not given")
-
-
-def main(argv: list[str]) -> int:
+def main() -> None:
     """Run the command."""
-    command.no_arguments(argv)
-    config = command.checked_config(_CONFIG)
-    parallel.prepare()
-    begin_s = time.perf_counter()
-    workdir = train(config, _WORKDIR.value or f"runs/{config.name}")
-    print(f"trained in {(time.perf_counter() - begin_s) / 60:.1f} min; the run is {workdir}")
-    return 0
+    config_flag = command.define_config()
+    workdir_flag = flags.DEFINE_string("workdir", None, "where checkpoints and the log go; default: runs/<config.name>")
+
+    def run(argv: list[str]) -> None:
+        command.no_arguments(argv)
+        config = command.checked_config(config_flag)
+        parallel.prepare()
+        begin_s = time.perf_counter()
+        workdir = train(config, workdir_flag.value or f"runs/{config.name}")
+        print(f"trained in {(time.perf_counter() - begin_s) / 60:.1f} min; the run is {workdir}")
+
+    command.run(run, config=True)
 
 
 if __name__ == "__main__":
-    command.run(main, config=True)
+    main()

@@ -1,0 +1,204 @@
+"""Training: the same on any number of devices, exact when resumed, and stopped in words."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from stemsep import train
+from stemsep.batches import VALIDATION, window_ids
+from stemsep.checkpoint import Checkpoints, load
+from stemsep.config import Config, from_dict, to_dict
+from stemsep.errors import InputError
+from stemsep.store import Store, StoreSpec
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """A tiny network on a store of noise; dropout, remixing and gains are on."""
+    c = Config(name="tiny")
+    c.audio.sample_rate, c.audio.n_fft, c.audio.hop = 8000, 64, 32
+    c.data.source, c.data.store = f"folders:{tmp_path / 'songs'}", str(tmp_path / "store")
+    c.data.window_frames = 16
+    c.model.name, c.model.widths, c.model.dropout, c.model.estimate = "strided", (4, 8), 0.3, "mask"
+    c.loss.name = "complex_l1"
+    c.optim.ema_decay, c.optim.lr = 0.9, 1e-2
+    c.train.steps, c.train.batch, c.train.save_every, c.train.log_every = 6, 4, 3, 2
+    c.train.validate_windows = 4
+    write_store(c)
+    return c
+
+
+def write_store(config: Config) -> None:
+    audio = config.audio
+    store = Store.create(config.store, StoreSpec(audio.sample_rate, audio.channels, audio.n_fft, audio.hop, config.stems))
+    rng = np.random.default_rng(0)
+    for number, split in enumerate(("train", "train", "train", "validation")):
+        waves = [(scale * rng.standard_normal((1, 4000))).astype(np.float32) for scale in (0.1, 0.3)]
+        store.write_track(split, f"song{number}", samples=4000, waves=waves, sources={})
+
+
+def run(config: Config, workdir: Path, **overrides: Any) -> dict[str, np.ndarray]:
+    """Train with some settings changed; returns every array of the last checkpoint."""
+    values = to_dict(config)
+    for path, value in overrides.items():
+        section, name = path.split("__")
+        values[section][name] = value
+    changed = from_dict(values)
+    train.train(changed, workdir)
+    return arrays(changed, workdir)
+
+
+def arrays(config: Config, workdir: Path) -> dict[str, np.ndarray]:
+    with Checkpoints(workdir, read_only=True) as checkpoints:
+        step = checkpoints.latest()
+        assert step is not None
+        restored = checkpoints.raw(step)
+    flat, _ = jax.tree_util.tree_flatten_with_path(restored)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in flat}
+
+
+def lines(workdir: Path) -> list[dict]:
+    """The log without the speeds, which no two runs share."""
+    speeds = ("steps_per_s", "audio_s_per_s", "input_wait")
+    records = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name not in speeds} for record in records]
+
+
+def test_resumed_is_bit_identical_to_uninterrupted(config: Config, tmp_path: Path) -> None:
+    whole = run(config, tmp_path / "whole")
+    run(config, tmp_path / "parts", train__steps=6)     # the schedule knows the length of the whole run
+    # What a run leaves behind that was killed after step 3.
+    with Checkpoints(tmp_path / "parts") as checkpoints:
+        checkpoints.delete(6)
+    resumed = run(config, tmp_path / "parts")
+    assert whole.keys() == resumed.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
+    assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+
+
+def test_a_finished_run_does_nothing(config: Config, tmp_path: Path) -> None:
+    first = run(config, tmp_path / "run")
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    again = run(config, tmp_path / "run")
+    assert log == (tmp_path / "run" / "log.jsonl").read_text()
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+
+
+def test_the_loss_falls_and_is_logged_by_target(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", train__steps=60, train__save_every=60, train__log_every=10)
+    records = [r for r in lines(tmp_path / "run") if "loss" in r]
+    assert [r["step"] for r in records] == [10, 20, 30, 40, 50, 60]
+    assert records[-1]["loss"] < records[0]["loss"]
+    assert {"loss_drums", "loss_accompaniment", "gradient_norm"} <= records[0].keys()
+
+
+DEVICES = """
+import json, sys
+from pathlib import Path
+from stemsep import parallel, train
+from stemsep.config import from_dict
+parallel.prepare()
+train.train(from_dict(json.loads(Path(sys.argv[1]).read_text())), sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
+def test_devices_give_the_same_loss(config: Config, tmp_path: Path, mapping: str) -> None:
+    """1, 2 and 4 devices: the same loss after 5 steps, to 1e-5, with dropout and augmentation on."""
+    config.train.steps, config.train.log_every, config.train.save_every, config.parallel = 5, 1, 5, mapping
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    losses = []
+    for devices in (1, 2, 4):
+        workdir = tmp_path / f"run{devices}"
+        environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+                       "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run([sys.executable, "-c", DEVICES, str(tmp_path / "config.json"), str(workdir)],
+                              env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert f"on {devices} cpu" in done.stdout + done.stderr
+        losses.append([record["loss"] for record in lines(workdir) if "loss" in record])
+    assert len(losses[0]) == 5
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_step(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"step \d+: the loss is (nan|inf).*optim\.lr"):
+        run(config, tmp_path / "run", optim__lr=10.0, loss__alpha=(1e38, 1e38), train__steps=40, optim__name="adam")
+    assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+
+
+def test_another_network_is_refused_in_words(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", train__steps=3)
+    with pytest.raises(InputError, match=r"another network, config\.model\.widths was \[4, 8\] and is \[4, 4\]"):
+        run(config, tmp_path / "run", model__widths=(4, 4))
+
+
+def test_longer_runs_go_on_and_say_what_changed(config: Config, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    run(config, tmp_path / "run", train__steps=3)
+    run(config, tmp_path / "run", train__steps=6)
+    said = capsys.readouterr()
+    assert "going on from step 3" in said.out + said.err
+    assert "config.train.steps was 3, is 6" in said.out + said.err
+
+
+def test_load_needs_no_config_and_prefers_the_average(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run")
+    stored, variables = load(tmp_path / "run")
+    assert to_dict(stored) == json.loads((tmp_path / "run" / "config.json").read_text()) | {
+        "data": to_dict(stored)["data"], "model": to_dict(stored)["model"], "augment": to_dict(stored)["augment"],
+        "loss": to_dict(stored)["loss"]}
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        best = checkpoints.best()
+        assert best is not None
+        averaged = checkpoints.raw(best)["model"]["ema"]
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], averaged)
+
+
+def test_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no checkpoint here"):
+        load(tmp_path)
+
+
+def test_batch_must_divide_over_the_devices() -> None:
+    from stemsep.parallel import DataParallel
+    devices = DataParallel("pmap")
+    devices.size = 8
+    with pytest.raises(InputError, match="config.train.batch is 12, which does not divide over 8 devices; set it to 16"):
+        devices.check_batch(12, "config.train.batch")
+
+
+LENGTHS = np.array([100, 1, 400, 16])
+
+
+def test_windows_are_a_function_of_seed_and_step() -> None:
+    draw = dict(window=16, batch=64, targets=3, remix=0.5)
+    first = window_ids(1, 2, LENGTHS, **draw)       # type: ignore[arg-type]
+    assert np.array_equal(first, window_ids(1, 2, LENGTHS, **draw))     # type: ignore[arg-type]
+    assert not np.array_equal(first, window_ids(1, 3, LENGTHS, **draw))     # type: ignore[arg-type]
+    assert not np.array_equal(first, window_ids(1, VALIDATION, LENGTHS, **draw))    # type: ignore[arg-type]
+    track, frame = first[..., 0], first[..., 1]
+    assert (frame >= 0).all() and (frame <= np.maximum(LENGTHS[track] - 16, 0)).all()
+
+
+@pytest.mark.parametrize("remix, low, high", [(0.0, 0.0, 0.0), (1.0, 0.99, 1.0), (0.5, 0.4, 0.6)])
+def test_remix_is_the_share_of_windows_drawn_apart(remix: float, low: float, high: float) -> None:
+    ids = window_ids(0, 0, LENGTHS, window=16, batch=2000, targets=2, remix=remix)
+    apart = (ids[:, 0] != ids[:, 1]).any(-1).mean()
+    assert low <= apart <= high
+
+
+def test_tracks_are_drawn_in_proportion_to_their_length() -> None:
+    ids = window_ids(0, 0, LENGTHS, window=16, batch=20000, targets=1, remix=1.0)
+    shares = np.bincount(ids[:, 0, 0], minlength=4) / len(ids)
+    np.testing.assert_allclose(shares, LENGTHS / LENGTHS.sum(), atol=0.01)
