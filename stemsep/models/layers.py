@@ -58,6 +58,28 @@ class UpConv(nn.Module):
         return y_BTFC + bias.astype(self.dtype)
 
 
+class Dropout(nn.Module):
+    """Dropout whose draws belong to a window's place in the global batch, not to a device.
+
+    So any number of devices drops the same, where `nn.Dropout` would draw alike on each of them. axis_name: the mapped
+    axis that the batch is split over, or None.
+    """
+
+    rate: float
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x_BTFC: jax.Array, *, train: bool) -> jax.Array:
+        if not train or not self.rate:
+            return x_BTFC
+        batch, *rest = x_BTFC.shape
+        first = jax.lax.axis_index(self.axis_name) * batch if self.axis_name else 0
+        key = self.make_rng("dropout")
+        keys_B = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(batch))
+        kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, tuple(rest)))(keys_B)
+        return jnp.where(kept, x_BTFC / (1 - self.rate), 0)
+
+
 class BinAffine(nn.Module):
     """A learned scale and offset per frequency bin, which start at 1 and 0."""
 

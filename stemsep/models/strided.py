@@ -10,7 +10,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stemsep.models.layers import BinAffine, DownConv, UpConv, check_channels, pad_to_multiple
+from stemsep.models.layers import (
+    BinAffine, DownConv, Dropout, UpConv, check_channels, pad_to_multiple
+)
 
 
 class StridedUNet(nn.Module):
@@ -57,7 +59,7 @@ class StridedUNet(nn.Module):
             x = UpConv(self.widths[level], fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
             x = nn.relu(self._norm(x, train=train, name=f"up{level}_norm"))
             if len(skips) - level <= 3:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = Dropout(self.dropout, axis_name=self.axis_name)(x, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
         last = UpConv(self.outputs, fast=self.fast, use_bias=True, dtype=self.dtype, name="last")
         return last(x)[:, :frames, :bins]

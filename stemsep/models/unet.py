@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from stemsep.models import ops
-from stemsep.models.layers import BinAffine, Conv, UpConv, check_channels, pad_to_multiple
+from stemsep.models.layers import BinAffine, Conv, Dropout, UpConv, check_channels, pad_to_multiple
 
 
 class UNet(nn.Module):
@@ -51,7 +51,7 @@ class UNet(nn.Module):
             width = self.widths[level]
             x = UpConv(width, fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
             x = self._norm_relu(x, train=train, name=f"up{level}_norm")
-            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+            x = Dropout(self.dropout, axis_name=self.axis_name)(x, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
             x = self._convs(x, width, train=train, name=f"merge{level}")
         y_BTFK = Conv(self.outputs, size=1, dtype=self.dtype, name="last")(x)
