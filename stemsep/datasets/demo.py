@@ -7,30 +7,22 @@ track the mix is the exact sum of its stems, as integers.
 """
 
 import functools
-import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-import yaml
 from absl import flags
 from tqdm import tqdm
 
 from stemsep import command, engine
 from stemsep.config import DemoConfig
-from stemsep.datasets.compose import compose
-from stemsep.datasets.production import Stem, loudness, produce
-from stemsep.datasets.score import DRUM_PROGRAM, Song, inst_class, write_midi
-from stemsep.datasets.soundfont import SoundFont, default_soundfont
+from stemsep.datasets.songs import make_track
+from stemsep.datasets.soundfont import default_soundfont
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
 
-SAMPLE_RATE = 44100
 GENERATOR = 1       # raised whenever the same settings give other songs
 RECORD = "demo.json"
 
@@ -47,8 +39,9 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
     _check_record(root, settings)
     for unfinished in root.glob(".Track*"):
         shutil.rmtree(unfinished, ignore_errors=True)
-    missing = [index for index in range(tracks) if not _folder(root, index, tracks).is_dir()]
-    task = functools.partial(make_track, root, tracks=tracks, seconds=seconds, seed=seed, channels=channels, fonts=fonts)
+    folders = [_folder(root, index, tracks) for index in range(tracks)]
+    missing = [(index, folder) for index, folder in enumerate(folders) if not folder.is_dir()]
+    task = functools.partial(make_track, seconds=seconds, seed=seed, channels=channels, fonts=fonts)
     made = 0
     with tqdm(total=len(missing), desc="composing songs", unit="song", disable=not progress) as bar:
         for _, result in engine.run(task, missing, workers=workers):
@@ -77,60 +70,6 @@ def split_of(index: int, tracks: int) -> str:
     if index >= tracks - validation:
         return second
     return third if index >= tracks - validation - test else train
-
-
-def make_track(root: Path, index: int, *, tracks: int, seconds: float, seed: int, channels: int,
-               fonts: Sequence[str]) -> int:
-    """Compose, render and write one track; its folder appears under its name once it is complete."""
-    song = compose(int(np.random.default_rng((seed, index)).integers(2**31)), seconds)
-    stems = produce(song, [_font(font) for font in fonts], seed=(seed, index), channels=channels,
-                    sample_rate=SAMPLE_RATE)
-    folder = _folder(root, index, tracks)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=root) as unfinished:
-        whole = Path(unfinished) / folder.name
-        write_track(whole, song, stems)
-        whole.rename(folder)
-    return index
-
-
-def write_track(folder: Path, song: Song, stems: Sequence[Stem]) -> None:
-    """Write a track as Slakh lays it out: 16 bit FLAC, MIDI and metadata.yaml."""
-    (folder / "stems").mkdir(parents=True)
-    (folder / "MIDI").mkdir()
-    write_midi(song, folder / "all_src.mid")
-    mix = np.zeros((round(song.seconds * SAMPLE_RATE), len(stems[0].wave_CN) if stems else 1), np.int32)
-    described = {}
-    for number, stem in enumerate(stems):
-        name = f"S{number:02d}"
-        integers = np.round(stem.wave_CN.T * 32767).astype(np.int16)
-        mix += integers
-        soundfile.write(folder / "stems" / f"{name}.flac", integers, SAMPLE_RATE, subtype="PCM_16")
-        write_midi(song, folder / "MIDI" / f"{name}.mid", parts=[stem.part])
-        described[name] = _describe(stem)
-    soundfile.write(folder / "mix.flac", mix.astype(np.int16), SAMPLE_RATE, subtype="PCM_16")
-    peak_db = 20 * float(np.log10(max(np.abs(mix).max(initial=0), 1) / 32767))
-    metadata = {
-        "UUID": hashlib.md5((folder / "all_src.mid").read_bytes(), usedforsecurity=False).hexdigest(),
-        "audio_dir": "stems", "lmd_midi_dir": "all_src.mid", "midi_dir": "MIDI",
-        # Slakh sets every stem to one loudness; here each has its own, as in a recording.
-        "normalization_factor": 0.0, "normalized": False, "overall_gain": 1.0,
-        "stems": described, "target_peak": round(peak_db, 2),
-    }
-    (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, default_flow_style=False))
-
-
-def _describe(stem: Stem) -> dict[str, Any]:
-    """Return a stem's entry in metadata.yaml."""
-    from pretty_midi.constants import INSTRUMENT_MAP
-
-    part = stem.part
-    return {
-        "audio_rendered": True, "inst_class": inst_class(part.program, part.is_drum),
-        "integrated_loudness": loudness(stem.wave_CN, SAMPLE_RATE), "is_drum": part.is_drum,
-        "midi_program_name": "Drums" if part.is_drum else INSTRUMENT_MAP[part.program], "midi_saved": True,
-        "plugin_name": stem.sound, "program_num": DRUM_PROGRAM if part.is_drum else part.program,
-    }
 
 
 def _settings(tracks: int, seconds: float, seed: int, channels: int, fonts: Sequence[str]) -> dict[str, Any]:
@@ -175,15 +114,6 @@ def _font_files(soundfonts: Sequence[str | Path]) -> list[str]:
         if not Path(font).is_file():
             raise InputError(f"{font}: no such SoundFont; give .sf2 or .sf3 files")
     return [str(default_soundfont()), *[str(font) for font in soundfonts]]
-
-
-@functools.cache
-def _font(path: str) -> SoundFont:
-    """Load a font once a process."""
-    try:
-        return SoundFont.load(path)
-    except (ValueError, OSError) as problem:
-        raise InputError(f"{path}: not a SoundFont that can be read ({problem}); give an .sf2 or .sf3 file") from problem
 
 
 _OUTPUT = flags.DEFINE_string("output", "data/demo", "folder for the songs")
