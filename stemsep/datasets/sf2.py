@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from stemsep.errors import InputError
+
 PERCUSSION_BANK = 128
 
 
@@ -111,12 +113,12 @@ class Sf2:
     """The tables of one file. Regions and samples are made when they are asked for, then kept."""
 
     def __init__(self, path: Path) -> None:
-        """Read `path`; ValueError names the file and the reason if it is no SoundFont."""
+        """Read `path`; InputError names the file and the reason if it is no SoundFont."""
         self.path = path
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         chunks = _chunks(path, data)
         name = chunks.get("INAM", memoryview(b"")).tobytes().split(b"\0")[0]
         self.name = name.decode("latin-1").strip() or path.stem
@@ -159,7 +161,7 @@ class Sf2:
     def _zones(self, letter: str, table: str, number: int, terminal: int) -> list[Zone]:
         """Zones of preset or instrument `number` that end in `terminal`, global zone merged in."""
         if not 0 <= number < len(self._tables[table]) - 1:
-            raise ValueError(f"{self.path}: {table} {number} is named but not there")
+            raise InputError(f"{self.path}: {table} {number} is named but not there")
         owners, bags = self._tables[table]["zone"], self._tables[letter + "bag"]
         first, last = int(owners[number]), int(owners[number + 1])
         zones: list[Zone] = []
@@ -173,7 +175,7 @@ class Sf2:
                     shared = zone
                 continue
             if not 0 <= zone.generators[terminal] < limit:
-                raise ValueError(
+                raise InputError(
                     f"{self.path}: {table} {number} names {Gen(terminal).name.lower()} "
                     f"{zone.generators[terminal]}, the file has {limit}")
             zones.append(Zone(shared.generators | zone.generators,
@@ -188,13 +190,13 @@ class Sf2:
         modulators = {}
         for source, destination, amount, second, _ in rows:
             if _moves(source) and (second == 0 or _moves(second)) and destination < GENERATORS:
-                # Fonts turn the velocity filter off in the words of SF2.01 (a second source) or 2.04.
+                # Fonts turn the velocity filter off as SF2.01 writes it (second source) or as 2.04.
                 place = (source, destination, 0 if destination == Gen.CUTOFF else second)
                 modulators[place] = amount
         return generators, modulators
 
     def sample(self, number: int) -> Sample:
-        """Decode recording `number` to float32, full scale ±1; ValueError if it is damaged."""
+        """Decode recording `number` to float32, full scale ±1; InputError if it is damaged."""
         if number not in self._samples:
             self._samples[number] = self._decode(number)
         return self._samples[number]
@@ -208,12 +210,12 @@ class Sf2:
             try:
                 wave_N, _ = soundfile.read(io.BytesIO(self._pool[start:end]), dtype="float32")
             except soundfile.LibsndfileError as error:
-                raise ValueError(
+                raise InputError(
                     f"{self.path}: sample {name!r} cannot be decoded: {error}") from error
             wave_N = wave_N.reshape(len(wave_N), -1)[:, 0]
         else:
             if not start < end <= len(self._pool) // 2:
-                raise ValueError(f"{self.path}: sample {name!r} lies outside the file")
+                raise InputError(f"{self.path}: sample {name!r} lies outside the file")
             pool = np.frombuffer(self._pool, "<i2", count=len(self._pool) // 2)
             wave_N = pool[start:end].astype(np.float32) / 32768
             loop_start, loop_end = loop_start - start, loop_end - start
@@ -256,15 +258,15 @@ def _moves(source: int) -> bool:
 def _table(path: Path, name: str, chunk: memoryview, dtype: np.dtype) -> np.ndarray:
     rows = len(chunk) // dtype.itemsize
     if len(chunk) % dtype.itemsize or not rows:
-        raise ValueError(
+        raise InputError(
             f"{path}: chunk {name!r} has {len(chunk)} bytes, not rows of {dtype.itemsize}")
     return np.frombuffer(chunk, dtype, count=rows)
 
 
 def _chunks(path: Path, data: bytes) -> dict[str, memoryview]:
-    """Leaves of the RIFF tree by name; ValueError if one that a SoundFont must have is missing."""
+    """Leaves of the RIFF tree by name; InputError if one that a SoundFont must have is missing."""
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"sfbk":
-        raise ValueError(f"{path}: not a SoundFont (no RIFF header of type sfbk)")
+        raise InputError(f"{path}: not a SoundFont (no RIFF header of type sfbk)")
     view, found, offset = memoryview(data), {}, 12
     while offset + 8 <= len(data):
         kind, size = struct.unpack_from("<4sI", data, offset)
@@ -273,7 +275,7 @@ def _chunks(path: Path, data: bytes) -> dict[str, memoryview]:
             offset += 4     # go into the list: leaf names are unique
             continue
         if offset + size > len(data):
-            raise ValueError(
+            raise InputError(
                 f"{path}: chunk {kind.decode('latin-1')!r} is cut short: copy the file again")
         found[kind.decode("latin-1")] = view[offset:offset + size]
         offset += size
@@ -281,5 +283,5 @@ def _chunks(path: Path, data: bytes) -> dict[str, memoryview]:
             offset += 1                                 # the padding that some SF3 files leave out
     missing = sorted({"smpl", *TABLES} - found.keys())
     if missing:
-        raise ValueError(f"{path}: no chunk {', '.join(missing)}: incomplete, or another format")
+        raise InputError(f"{path}: no chunk {', '.join(missing)}: incomplete, or another format")
     return found

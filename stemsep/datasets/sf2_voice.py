@@ -60,11 +60,13 @@ class Voice:
         """End the voice where its envelope has fallen below the floor."""
         v = self.values
         room_db = max(FLOOR_DB - max(v[Gen.ATTENUATION] / 10, 0.0), 0.0)
-        end = self.release + round(release_s(v) * room_db / RANGE_DB * rate)
+        peak_s = sum(seconds(v[g]) for g in (Gen.VOL_DELAY, Gen.VOL_ATTACK, Gen.VOL_HOLD))
+        per_s = RANGE_DB / max(seconds(v[Gen.VOL_DECAY]), 1e-3)
+        fallen_db = min(max(self.release / rate - peak_s, 0.0) * per_s, sustain_db(v))
+        tail_s = release_s(v) * max(room_db - fallen_db, 0.0) / RANGE_DB
+        end = self.release + round(tail_s * rate)
         if sustain_db(v) >= room_db:
-            peak_s = sum(seconds(v[g]) for g in (Gen.VOL_DELAY, Gen.VOL_ATTACK, Gen.VOL_HOLD))
-            decay_s = seconds(v[Gen.VOL_DECAY]) * room_db / RANGE_DB
-            end = min(end, round((peak_s + decay_s) * rate))
+            end = min(end, round((peak_s + room_db / per_s) * rate))
         if end < self.length:
             self.length, self.choked = end, False
 

@@ -14,6 +14,7 @@ from stemsep.datasets.score import Part
 from stemsep.datasets.sf2 import PERCUSSION_BANK, Gen, Region, Sf2
 from stemsep.datasets.sf2_motion import held_volume, release_volume
 from stemsep.datasets.sf2_voice import Voice, filtered, resampled, tone
+from stemsep.errors import InputError
 
 GAIN = 0.25             # of a full-scale recording at velocity 127: a dozen voices do not clip
 FADE_S = 0.005          # in which a voice of the same exclusive class is cut
@@ -28,10 +29,10 @@ class SoundFont:
 
     @classmethod
     def load(cls, path: str | Path) -> "SoundFont":
-        """Read an SF2 or SF3 file; ValueError names file and reason if it is none."""
+        """Read an SF2 or SF3 file; InputError names file and reason if it is none."""
         font = cls(Sf2(Path(path)))
         if not font.file.presets:
-            raise ValueError(f"{path}: the font has no presets")
+            raise InputError(f"{path}: the font has no presets")
         return font
 
     def drum_kits(self) -> list[int]:
@@ -45,12 +46,12 @@ class SoundFont:
     def regions(self, part: Part) -> list[Region]:
         """Regions that play `part`: its program or, if the font lacks it, the nearest of kin.
 
-        A drum part falls back to the first kit; ValueError if the font has no such bank at all.
+        A drum part falls back to the first kit; InputError if the font has no such bank at all.
         """
         bank = PERCUSSION_BANK if part.is_drum else 0
         present = self.drum_kits() if part.is_drum else self.programs()
         if not present:
-            raise ValueError(
+            raise InputError(
                 f"{self.file.path}: no presets in bank {bank}, which part {part.name!r} needs")
         program = part.program
         if program not in present:
@@ -64,7 +65,7 @@ def default_soundfont() -> Path:
     spec = importlib.util.find_spec("pretty_midi")
     path = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
     if path is None or not path.is_file():
-        raise FileNotFoundError(
+        raise InputError(
             "TimGM6mb.sf2 was not found: install pretty_midi, whose wheel carries it, "
             "or name another SoundFont")
     return path
