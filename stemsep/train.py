@@ -124,7 +124,7 @@ def make_train_step(estimator: Estimator, tx: optax.GradientTransformation, alph
         if decay:       # a plain mean at first, so that the random start is forgotten
             rate = jnp.maximum(1 - decay, 1 / (train_state.step + 1.0))
             ema = optax.incremental_update(params, train_state.ema, rate)
-        metrics = {"loss": alpha_S @ losses_S, "gradient_norm": optax.global_norm(grads),
+        metrics = {"loss": alpha_S @ losses_S, "gradient_norm": optax.tree.norm(grads),
                    **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)}}
         return TrainState(train_state.step + 1, params, batch_stats, ema, opt_state), metrics
 
