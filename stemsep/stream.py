@@ -1,7 +1,8 @@
 """A song as a stream: blocks of samples to frames to windows, and windows of stems back to samples.
 
-Each function takes an iterator and returns one, so a song passes through block by block and memory does not grow
-with it. How the input is cut into blocks changes nothing: there is one grid of frames and one of windows a song.
+Each function takes an iterator and returns one, so a song passes through block by block and memory
+does not grow with it. How the input is cut into blocks changes nothing: a song has one grid of
+frames and one of windows.
 """
 
 from collections import deque
@@ -13,14 +14,14 @@ from stemsep.stft import Stft
 
 
 class Tape:
-    """A stream of waves [C, n] of any lengths, taken in lengths of the taker's choice; silence follows its end."""
+    """Waves [C, n] of any lengths, given back in lengths of the taker's choice."""
 
     def __init__(self, blocks: Iterable[np.ndarray], channels: int) -> None:
         self._blocks = iter(blocks)
         self._held = np.zeros((channels, 0), np.float32)
 
     def take(self, samples: int) -> np.ndarray:
-        """Return the next [C, samples]."""
+        """Return the next [C, samples]; silence follows the end."""
         return _fit(self.take_up_to(samples), samples)
 
     def take_up_to(self, samples: int) -> np.ndarray:
@@ -30,19 +31,24 @@ class Tape:
             parts.append(block)
             count += block.shape[1]
         parts = [part for part in parts if part.shape[1]] or parts[:1]
-        joined = np.concatenate(parts, 1) if len(parts) > 1 else parts[0]      # one part: a view, nothing is copied
+        # One part is a view: cutting up a whole song that is in memory copies nothing.
+        joined = np.concatenate(parts, 1) if len(parts) > 1 else parts[0]
         self._held = joined[:, samples:]
         return joined[:, :samples]
 
 
 class Mixture:
-    """The blocks of a song on their way in: cut to one size, counted, and kept until the stems are out."""
+    """A song on its way in: cut to blocks of one size, counted, and kept until its stems are out.
 
-    def __init__(self, blocks: Iterable[np.ndarray], channels: int, *, size: int, keep: bool = False) -> None:
-        self.samples = 0            # taken so far
+    samples: taken so far. keep: whether `take` is going to ask for them again.
+    """
+
+    def __init__(self, blocks: Iterable[np.ndarray], channels: int, *, size: int,
+                 keep: bool = False) -> None:
+        self.samples = 0
         self._tape, self._size, self._keep = Tape(blocks, channels), size, keep
         self._kept: deque[np.ndarray] = deque()
-        self._delayed = Tape(iter(self._kept_blocks, None), channels)
+        self._delayed = Tape(iter(self._next_kept, None), channels)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while (block := self._tape.take_up_to(self._size)).shape[1]:
@@ -52,31 +58,38 @@ class Mixture:
             yield block
 
     def take(self, samples: int) -> np.ndarray:
-        """Return the next samples [C, samples] of those that went in."""
+        """Return the next [C, samples] of those that went in."""
         return self._delayed.take(samples)
 
-    def _kept_blocks(self) -> np.ndarray | None:
+    def _next_kept(self) -> np.ndarray | None:
         return self._kept.popleft() if self._kept else None
 
 
 def analyse(blocks: Iterable[np.ndarray], stft: Stft) -> Iterator[np.ndarray]:
-    """Transform waves [C, n] to complex64 [C, T, F], the frames of ``stft.analyse`` of the whole, as they come."""
+    """Transform waves [C, n] to complex64 [C, T, F]: the frames of ``stft.analyse``, as they come.
+    """
     held = None
     samples = done = 0
     for block in blocks:
         samples += block.shape[1]
-        held = np.pad(block, ((0, 0), (stft.n_fft // 2, 0))) if held is None else np.concatenate([held, block], 1)
+        held = (np.pad(block, ((0, 0), (stft.n_fft // 2, 0))) if held is None
+                else np.concatenate([held, block], 1))
         frames = (held.shape[1] - stft.n_fft) // stft.hop + 1
         if frames > 0:
             yield stft.transform(stft.cut(held, frames))
             held, done = held[:, frames * stft.hop:], done + frames
     if held is not None:
         frames = stft.frames(samples) - done
-        yield stft.transform(stft.cut(_fit(held, (frames - 1) * stft.hop + stft.n_fft), frames))
+        padded = _fit(held, (frames - 1) * stft.hop + stft.n_fft)
+        yield stft.transform(stft.cut(padded, frames))
 
 
-def cut_windows(specs: Iterable[np.ndarray], *, frames: int, advance: int) -> Iterator[np.ndarray]:
-    """Cut a stream of [C, T, F] into windows [C, frames, F] that start `advance` frames apart; zeros fill the last."""
+def cut_windows(specs: Iterable[np.ndarray], *, frames: int,
+                advance: int) -> Iterator[np.ndarray]:
+    """Cut a stream of [C, T, F] into windows [C, frames, F], `advance` frames from one to the next.
+
+    The first begins with the song; zeros fill the last.
+    """
     held, left = None, 0        # left: frames that are in no window yet
     for spec in specs:
         held = spec if held is None else np.concatenate([held, spec], 1)
@@ -90,42 +103,47 @@ def cut_windows(specs: Iterable[np.ndarray], *, frames: int, advance: int) -> It
 
 
 def fade(frames: int) -> np.ndarray:
-    """Return the weight of each frame of a window, float32 [frames]: a raised cosine above a small floor.
+    """Return the weight of each frame of a window, float32: a raised cosine above a small floor.
 
-    Near its borders a network sees the music from one side only, so those frames count less.
+    Near its borders a network hears the music from one side only, so those frames count less.
     """
-    return (0.02 + np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2).astype(np.float32)
+    cosine = np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2
+    return (0.02 + cosine).astype(np.float32)
 
 
-def blend(rows: Iterable[np.ndarray], weights: np.ndarray, *, advance: int, channels: int) -> Iterator[np.ndarray]:
-    """Cross-fade windows [S, T, F, C'], already weighted, into the finished frames [S, channels, advance, F] of a song.
+def blend(rows: Iterable[np.ndarray], weights: np.ndarray, *, advance: int,
+          channels: int) -> Iterator[np.ndarray]:
+    """Cross-fade windows [S, T, F, C'], already weighted, into finished frames [S, channels, n, F].
 
-    Rows follow each other through the channels of a window, C' at a time, and then through the windows. Their sum is
-    divided by the sum of the weights of a place, so where windows agree, the result is what they agree on.
+    Rows go through the channels of a window, C' at a time, and then through the windows. Their sum
+    is divided by the sum of the weights: where windows agree, the result is what they agree on.
     """
     total, weight = None, np.zeros(0)
     for number, row_STFC in enumerate(rows):
-        width = row_STFC.shape[-1]
+        stems, frames, bins, width = row_STFC.shape
         window, channel = divmod(number * width, channels)
         if total is None:
-            stems, frames, bins = row_STFC.shape[:3]
-            total, weight = np.zeros((stems, channels, frames, bins), row_STFC.dtype), weights.copy()
+            total = np.zeros((stems, channels, frames, bins), row_STFC.dtype)
+            weight = weights
         elif channel == 0:
             yield total[:, :, :advance] / weight[:advance, None]
-            total = np.concatenate([total[:, :, advance:], np.zeros_like(total[:, :, :advance])], 2)
-            weight = np.concatenate([weight[advance:], np.zeros_like(weight[:advance])]) + weights
+            new = np.zeros_like(total[:, :, :advance])
+            total = np.concatenate([total[:, :, advance:], new], 2)
+            weight = weights + np.concatenate([weight[advance:], np.zeros(advance, np.float32)])
         total[:, channel:channel + width] += np.moveaxis(row_STFC, -1, 1)
     if total is not None:
         yield total / weight[:, None]
 
 
 def synthesise(specs: Iterable[np.ndarray], stft: Stft, mixture: Mixture) -> Iterator[np.ndarray]:
-    """Transform finished frames [S, C, T, F] to samples [S, C, n], as many in all as the mixture has."""
+    """Transform finished frames [S, C, T, F] to samples [S, C, n], as many as the mixture has."""
     overlap = (-(-stft.n_fft // stft.hop) - 1) * stft.hop
-    wave = weight = np.zeros(0, np.float32)     # begun by the frames so far, not finished
-    skip, done, given = stft.n_fft // 2, 0, 0   # the padding before the first sample is not given out
+    wave = weight = np.zeros(0, np.float32)     # what the frames so far began but did not finish
+    skip = stft.n_fft // 2                      # padding that comes before the first sample
+    done = given = 0
     for spec in specs:
-        spec = spec[:, :, :stft.frames(mixture.samples) - done]     # the last window reaches beyond the song
+        # The last window reaches beyond the song.
+        spec = spec[:, :, :stft.frames(mixture.samples) - done]
         frames = spec.shape[2]
         if frames == 0:
             continue
@@ -135,12 +153,13 @@ def synthesise(specs: Iterable[np.ndarray], stft: Stft, mixture: Mixture) -> Ite
             wave[..., :overlap] += begun
             weight[:overlap] += begun_weight
         done += frames
-        ready = slice(min(skip, frames * stft.hop), min(frames * stft.hop, skip + mixture.samples - given))
+        finished = frames * stft.hop
+        ready = slice(min(skip, finished), min(finished, skip + mixture.samples - given))
         if ready.stop > ready.start:
             yield wave[..., ready] / weight[ready]
             given += ready.stop - ready.start
         skip -= ready.start
-        wave, weight = wave[..., frames * stft.hop:], weight[frames * stft.hop:]
+        wave, weight = wave[..., finished:], weight[finished:]
     ready = slice(skip, skip + mixture.samples - given)
     if ready.stop > ready.start:
         yield wave[..., ready] / weight[ready]

@@ -1,0 +1,247 @@
+"""Score a model on whole songs, beside baselines.
+
+    python -m stemsep.evaluate --checkpoint runs/drums --source slakh:/data/slakh --output report
+
+Songs are read from their audio files and separated by the code of `stemsep.separate`, at their own
+rate, block by block. Writes OUTPUT/scores.json and prints a table.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from stemsep import audio, command, datasets, parallel, report
+from stemsep.config import unknown
+from stemsep.datasets.tracks import SPLITS, Track
+from stemsep.errors import InputError
+from stemsep.metrics import Scores
+from stemsep.separate import Separator
+from stemsep.stream import Tape
+
+MODEL = "model"
+MIXTURE = "mixture"         # the mixture itself as the estimate of every target
+HPSS = "hpss"               # percussive and harmonic sound (Fitzgerald 2010), split by librosa
+BASELINES = (MIXTURE, HPSS)
+BLOCK = 1 << 17             # samples scored at once
+
+Waves = dict[str, np.ndarray]       # target -> float32 [C, N]
+
+
+def evaluate(separator: Separator, tracks: Iterable[Track], *,
+             baselines: Sequence[str] = (MIXTURE,),
+             progress: Callable[[], Any] = lambda: None) -> dict[str, Any]:
+    """Score a separator and the baselines on tracks; returns what scores.json holds.
+
+    "tracks": the scores of each, by method, target and measure, in dB; None where the target is
+    silent in that track. "summary": mean, median and count of those that are not None. "errors":
+    split/name -> the sentence that says why a track has no scores; the others go on. progress: is
+    called after each track. Raises InputError for an unknown baseline.
+    """
+    check_baselines(baselines)
+    started = time.monotonic()
+    scored, errors = [], {}
+    for track in tracks:
+        try:
+            scored.append(score_track(separator, track, baselines))
+        except InputError as problem:
+            errors[f"{track.split}/{track.name}"] = str(problem)
+        progress()
+    return {
+        "model": separator.config.name, "targets": list(separator.stems),
+        "seconds": sum(track["seconds"] for track in scored),
+        "wall_s": round(time.monotonic() - started, 3),
+        "summary": summarise(scored), "tracks": scored, "errors": errors,
+    }
+
+
+def check_baselines(names: Iterable[str]) -> None:
+    """Raise InputError for a name that is no baseline."""
+    for name in names:
+        if name not in BASELINES:
+            raise InputError(unknown("there is no baseline", name, BASELINES))
+
+
+def score_track(separator: Separator, track: Track, baselines: Sequence[str]) -> dict[str, Any]:
+    """Separate one song and score each method; raises InputError for a file that is no good."""
+    targets = separator.config.targets
+    song = Song(track)
+    fixed = {HPSS: hpss(song.whole(), list(targets))} if HPSS in baselines else {}
+    stems_of = separator.stream(song.mixture(), song.rate, song.channels, name=song.name)
+    model = Tape((stems_SCN.reshape(-1, stems_SCN.shape[-1]) for stems_SCN in stems_of),
+                 len(targets) * song.channels)
+    references = [song.blocks([path for stem in stems for path in track.stems.get(stem, ())])
+                  for stems in targets.values()]
+    scores: dict[str, dict[str, Scores]] = {}
+    first = 0
+    for mix_CN, *references_CN in zip(song.mixture(), *references):
+        samples = mix_CN.shape[1]
+        estimates = {MODEL: dict(zip(targets, model.take(samples).reshape(-1, *mix_CN.shape)))}
+        if MIXTURE in baselines:
+            estimates[MIXTURE] = dict.fromkeys(targets, mix_CN)
+        for name, waves in fixed.items():
+            estimates[name] = {target: wave_CN[:, first:first + samples]
+                               for target, wave_CN in waves.items()}
+        for target, reference_CN in zip(targets, references_CN):
+            for name, waves in estimates.items():
+                if target in waves:
+                    own = scores.setdefault(name, {})
+                    own.setdefault(target, Scores()).add(reference_CN, waves[target])
+        first += samples
+    return {
+        "name": track.name, "split": track.split, "sample_rate": song.rate,
+        "seconds": song.samples / song.rate,
+        "scores": {method: {target: {"sdr": sums.sdr(), "si_sdr": sums.si_sdr()}
+                            for target, sums in own.items()} for method, own in scores.items()},
+    }
+
+
+class Song:
+    """The audio of a track, at the rate and with the channels of its mixture.
+
+    As long as the longest file; silence follows the end of the others. Without a file of the
+    mixture, the stems add up to it.
+    """
+
+    def __init__(self, track: Track) -> None:
+        stems = [path for paths in track.stems.values() for path in paths]
+        self._mixture = [track.mixture] if track.mixture else stems
+        if not self._mixture:
+            raise InputError(f"{track.name}: has no audio files; add those of its stems")
+        self._infos = {path: audio.probe(path) for path in [*self._mixture, *stems]}
+        self.name = str(self._mixture[0])
+        self.rate = self._infos[self._mixture[0]].sample_rate
+        self.channels = max(self._infos[path].channels for path in self._mixture)
+        self.samples = max(-(-info.samples * self.rate // info.sample_rate)
+                           for info in self._infos.values())
+
+    def mixture(self) -> Iterator[np.ndarray]:
+        """Yield the mixture as `blocks` does."""
+        return self.blocks(self._mixture)
+
+    def whole(self) -> np.ndarray:
+        """Return the mixture, [C, N]."""
+        return np.concatenate(list(self.mixture()), 1)
+
+    def blocks(self, paths: Sequence[Path]) -> Iterator[np.ndarray]:
+        """Yield the sum of the files, or silence for none: [C, BLOCK], the last shorter."""
+        tapes = [Tape(self._read(path), self.channels) for path in paths]
+        for first in range(0, self.samples, BLOCK):
+            total_CN = np.zeros((self.channels, min(BLOCK, self.samples - first)), np.float32)
+            for tape in tapes:
+                total_CN += tape.take(total_CN.shape[1])
+            yield total_CN
+
+    def _read(self, path: Path) -> Iterator[np.ndarray]:
+        if self._infos[path].sample_rate == self.rate:
+            for block_CN in audio.blocks(path, BLOCK):
+                yield audio.remap(block_CN, self.channels, path)
+        else:       # a stem at another rate than its mixture is rare: it is held in memory
+            wave_CN, rate = audio.read(path)
+            yield audio.remap(audio.resample(wave_CN, rate, self.rate), self.channels, path)
+
+
+def hpss(wave_CN: np.ndarray, targets: Sequence[str]) -> Waves:
+    """Split a song by librosa's median filters, at its defaults: percussive sound is "drums".
+
+    Harmonic sound is the other of two targets. Targets of another name have no such estimate.
+    """
+    if "drums" not in targets:
+        return {}
+    # Here, because librosa is slow to import.
+    import librosa
+    from librosa.decompose import hpss as median_filters
+
+    spec_CFT = librosa.stft(wave_CN)
+    parts = dict(zip(("harmonic", "drums"), median_filters(spec_CFT)))
+    others = [target for target in targets if target != "drums"]
+    if len(others) == 1:
+        parts[others[0]] = parts["harmonic"]
+    return {target: librosa.istft(parts[target], length=wave_CN.shape[1])
+            for target in targets if target in parts}
+
+
+def summarise(scored: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return {method: {target: {measure: {"mean", "median", "count"}}}} over tracks with a score."""
+    values: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for track in scored:
+        for method, targets in track["scores"].items():
+            for target, measures in targets.items():
+                for measure, value in measures.items():
+                    kept = values.setdefault(method, {}).setdefault(target, {})
+                    kept.setdefault(measure, []).extend([] if value is None else [value])
+    return {method: {target: {measure: {
+        "mean": float(np.mean(v)) if v else None, "median": float(np.median(v)) if v else None,
+        "count": len(v)} for measure, v in measures.items()}
+        for target, measures in targets.items()} for method, targets in values.items()}
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write JSON that appears under its name when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def find_tracks(source: str, split: str, separator: Separator, *,
+                recipe: str = "") -> tuple[list[Track], dict[str, str]]:
+    """Return the tracks of a split ("all": of every split), and why others cannot be used.
+
+    Raises InputError where there is none.
+    """
+    config, faults = separator.config, dict[str, InputError]()
+    found = datasets.tracks(source, stems=config.stems, recipe=recipe or config.data.recipe,
+                            faults=faults)
+    tracks = [track for track in found if split in ("all", track.split)]
+    if not tracks and not faults:
+        have = [f"{name} ({n})" for name in SPLITS if (n := sum(t.split == name for t in found))]
+        raise InputError(f"{source}: no tracks in split {split!r}; "
+                         + (f"give --split; there are {', '.join(have)}" if have else "none at all"))
+    return tracks, {name: str(fault) for name, fault in faults.items()}
+
+
+def main() -> None:
+    """Run the command."""
+    checkpoint = flags.DEFINE_string(
+        "checkpoint", None, "the folder of a training run, as in runs/drums", required=True)
+    source = flags.DEFINE_string(
+        "source", None, "layout:path of the songs, as in slakh:/data/slakh", required=True)
+    split = flags.DEFINE_enum("split", "test", [*SPLITS, "all"], "which tracks to score")
+    output = flags.DEFINE_string("output", "report", "folder for scores.json")
+    baselines = flags.DEFINE_list(
+        "baselines", [MIXTURE], f"scored beside the model; choices: {', '.join(BASELINES)}")
+    recipe = flags.DEFINE_string(
+        "recipe", "", "YAML that groups stem files; default: the model's")
+    overlap = flags.DEFINE_float(
+        "overlap", None, "share of a window that the next one covers again; default: the model's")
+    batch = flags.DEFINE_integer("batch", None, "windows at once; default: the model's")
+
+    def run(arguments: list[str]) -> int:
+        command.no_arguments(arguments)
+        check_baselines(baselines.value)
+        datasets.parse(source.value)
+        parallel.prepare()
+        separator = Separator.load(checkpoint.value, overlap=overlap.value, batch=batch.value)
+        tracks, faults = find_tracks(source.value, split.value, separator, recipe=recipe.value)
+        with tqdm(total=len(tracks), unit="track", disable=None) as bar:
+            results = evaluate(separator, tracks, baselines=baselines.value, progress=bar.update)
+        results = {"checkpoint": checkpoint.value, "source": source.value, "split": split.value,
+                   **results, "errors": {**faults, **results["errors"]}}
+        path = Path(output.value) / "scores.json"
+        write_json(path, results)
+        print(report.table(results))
+        print(f"written to {path}")
+        return 1 if results["errors"] else 0
+
+    command.run(run)
+
+
+if __name__ == "__main__":
+    main()
