@@ -1,7 +1,7 @@
 """Audio files: look, read, resample, write. Every fault of a file is an InputError that names it.
 
-Formats are those of libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...), recognised by content: the name of a file plays no
-part. Waves are float32 [C, N], full scale ±1.
+Formats are those of libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...), recognised by content: the name
+of a file plays no part. Waves are float32 [C, N], full scale ±1.
 """
 
 import os
@@ -18,10 +18,12 @@ import soundfile
 
 from stemsep.errors import InputError
 
-# What counts as audio in a listing of a folder. Those that libsndfile cannot read are here too: a song whose stems are
-# .m4a must be an error with a remedy, not a song without stems.
-SUFFIXES = frozenset((".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64",
-                      ".w64", ".m4a", ".mp4", ".aac", ".wma"))
+# What counts as audio in a listing of a folder. Formats that libsndfile cannot read are here too: a
+# song whose stems are .m4a must be an error with a remedy, not a song without stems.
+SUFFIXES = frozenset((
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf",
+    ".rf64", ".w64", ".m4a", ".mp4", ".aac", ".wma",
+))
 
 _BLOCK = 1 << 20                    # samples read at once where the length is unknown
 _SUBTYPES = {32: "FLOAT", 24: "PCM_24", 16: "PCM_16"}
@@ -38,15 +40,17 @@ class AudioInfo:
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:
-    """Return rate, channels and length; decodes nothing unless the header leaves the length open."""
+    """Return rate, channels and length; decodes only where the header leaves the length open."""
     with _open(path) as file:
         return AudioInfo(file.samplerate, file.channels, _length(file, path))
 
 
-def read(path: str | os.PathLike, *, start: int = 0, samples: int | None = None) -> tuple[np.ndarray, int]:
-    """Return float32 [C, N] and the sample rate; N is `samples` or what lies between `start` and the end, if less.
+def read(path: str | os.PathLike, *, start: int = 0,
+         samples: int | None = None) -> tuple[np.ndarray, int]:
+    """Return float32 [C, N] and the sample rate.
 
-    Raises InputError when the file cannot be read, ends before its header says, or holds a NaN or an infinity.
+    N is `samples`, or what lies between `start` and the end if that is less. Raises InputError when
+    the file cannot be read, ends before its header says, or holds a NaN or an infinity.
     """
     with _open(path) as file:
         wanted = max(0, _length(file, path) - start)
@@ -59,7 +63,10 @@ def read(path: str | os.PathLike, *, start: int = 0, samples: int | None = None)
 
 
 def blocks(path: str | os.PathLike, size: int) -> Iterator[np.ndarray]:
-    """Yield the file as float32 [C, <= size], one after the other; only the last is shorter. Raises as `read`."""
+    """Yield the file as float32 [C, size], one after the other; the last may be shorter.
+
+    Raises as `read` does, at the block that is at fault.
+    """
     with _open(path) as file:
         total, first = _length(file, path), 0
         while first < total:
@@ -71,31 +78,38 @@ def blocks(path: str | os.PathLike, size: int) -> Iterator[np.ndarray]:
 
 
 def resample(wave_CN: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """Resample float32 [C, N] from `rate` to `to` Hz by soxr (HQ): [C, ⌈N·to/rate⌉]; the same rate returns as is."""
+    """Resample [C, N] from `rate` to `to` Hz by soxr (HQ): [C, ⌈N·to/rate⌉].
+
+    The same rate gives back the same array.
+    """
     if rate == to or wave_CN.shape[-1] == 0:
         return wave_CN
-    import librosa      # here, because it is slow to import and most reading does without
+    import librosa  # here, because it is slow to import and most reading does without
 
     return librosa.resample(wave_CN, orig_sr=rate, target_sr=to, res_type="soxr_hq", axis=-1)
 
 
 def remap(wave_CN: np.ndarray, channels: int, path: str | os.PathLike) -> np.ndarray:
-    """Return [channels, N]: stereo becomes mono as the mean, mono becomes stereo doubled. `path` is for the error."""
+    """Return [channels, N]: stereo becomes mono as the mean, mono becomes stereo doubled.
+
+    Raises InputError, naming `path`, for any other change.
+    """
     have = wave_CN.shape[0]
     if have == channels:
         return wave_CN
     if (have, channels) == (2, 1):
-        return (np.float32([0.5, 0.5]) @ wave_CN)[None]     # 18 times as fast as mean(axis=0)
+        return np.full((1, 2), 0.5, np.float32) @ wave_CN      # much faster than a mean
     if (have, channels) == (1, 2):
         return np.repeat(wave_CN, 2, axis=0)
-    raise InputError(f"{path}: {have} channels cannot become {channels}; mix the file down to mono or stereo first")
+    raise InputError(f"{path}: {have} channels cannot become {channels}; mix the file down to mono "
+                     "or stereo first")
 
 
 @contextmanager
 def _open(path: str | os.PathLike) -> Iterator[Any]:
-    """Open for reading; every error while it is open, ours or libsndfile's, leaves as an InputError."""
+    """Open for reading; what goes wrong while it is open leaves as an InputError."""
     try:
-        # By descriptor: given a name, libsndfile and soundfile guess at the format from its suffix.
+        # By descriptor: given a name, libsndfile and soundfile guess the format from its suffix.
         with open(path, "rb") as raw:
             size = os.fstat(raw.fileno()).st_size
             if size == 0:
@@ -109,25 +123,29 @@ def _open(path: str | os.PathLike) -> Iterator[Any]:
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file; check the path") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror}); check who may read it") from error
+        raise InputError(f"{path}: cannot be opened ({error.strerror}); check that you may read "
+                         "it") from error
     except soundfile.LibsndfileError as error:
-        if "not recognised" in error.error_string or "unknown format" in error.error_string.lower():
-            raise InputError(f"{path}: is no audio that can be read here; convert it to WAV or FLAC") from error
-        raise InputError(f"{path}: is damaged or cut short ({error.error_string.rstrip('.')}); "
-                         "copy or download it again") from error
+        reason = error.error_string.rstrip(".")
+        if "not recognised" in reason or "unknown format" in reason.lower():
+            raise InputError(f"{path}: is no audio that can be read here; convert it to WAV or "
+                             "FLAC") from error
+        raise InputError(f"{path}: is damaged or cut short ({reason}); copy or download it "
+                         "again") from error
 
 
 def _check_riff(head: bytes, size: int, path: str | os.PathLike) -> None:
-    """Raise InputError when a WAV file is shorter than its data chunk, which libsndfile reads without a word."""
+    """Raise InputError for a WAV file shorter than its data; libsndfile reads it without a word."""
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
     at = 12
     while at + 8 <= len(head):
         name, length = struct.unpack_from("<4sI", head, at)
         if name == b"data":
-            # Programs that write to a pipe leave the length at 0 or at all ones.
-            if 0 < length < 0xFFFFFF00 and at + 8 + length > size:
-                raise InputError(f"{path}: is cut short ({size} of {at + 8 + length} bytes); copy or download it again")
+            # Programs that write to a pipe leave the length at 0 or near all ones.
+            if 0 < length < 0xFFFF0000 and at + 8 + length > size:
+                raise InputError(f"{path}: is cut short ({size} of {at + 8 + length} bytes); copy "
+                                 "or download it again")
             return
         at += 8 + length + length % 2
 
@@ -147,21 +165,24 @@ def _length(file: Any, path: str | os.PathLike) -> int:
 
 def _check_block(wave_NC: np.ndarray, path: str | os.PathLike, first: int, wanted: int) -> None:
     if len(wave_NC) < wanted:
-        raise InputError(f"{path}: ends after {first + len(wave_NC)} samples although its header promises at least "
-                         f"{first + wanted}; copy or download it again")
+        raise InputError(f"{path}: ends after {first + len(wave_NC)} samples, its header promises "
+                         "more; copy or download it again")
     with np.errstate(all="ignore"):
-        suspect = not np.isfinite(wave_NC.sum())    # one pass; a sum may overflow, hence the closer look
+        # One pass. A sum of finite samples may overflow too, hence the closer look.
+        suspect = not np.isfinite(wave_NC.sum())
     if suspect and not (finite_N := np.isfinite(wave_NC).all(axis=1)).all():
         sample = first + int(np.argmin(finite_N))
-        raise InputError(f"{path}: sample {sample} is not a number or infinite; export the file again")
+        raise InputError(f"{path}: sample {sample} is not a number or infinite; export the file "
+                         "again")
 
 
 class Writer:
-    """Writes a WAV file block by block; it appears under its name when it is complete, or not at all.
+    """Writes a WAV file block by block; under its name it appears complete, or not at all.
 
-    ``with Writer(path, 44100, 2) as writer: writer.write(wave_CN)``. bits: 32 (float), 24 or 16; whole numbers clip
-    at full scale. samples: the expected length a channel; RF64 is written where WAV cannot hold that much. Folders
-    on the way are made. A full disk, a forbidden folder and a WAV file over 4 GiB are InputErrors that name the file.
+    ``with Writer(path, 44100, 2) as writer: writer.write(wave_CN)``. bits: 32 (float), 24 or 16;
+    whole numbers clip at full scale. samples: the expected length a channel; RF64 is written where
+    WAV cannot hold that much. Folders on the way are made. A full disk, a forbidden folder and a
+    WAV file over 4 GiB are InputErrors that name the file.
     """
 
     def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int, *, bits: int = 32,
@@ -174,13 +195,15 @@ class Writer:
         self._large = samples * self._frame_bytes > _WAV_BYTES
         self._written = 0
         self._raw: Any = None
+        self._file: Any = None
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(0, "it is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._raw = open(self._partial, "wb+")
-            self._file = soundfile.SoundFile(self._raw.fileno(), "w", sample_rate, channels, _SUBTYPES[bits],
-                                             format="RF64" if self._large else "WAV", closefd=False)
+            self._file = soundfile.SoundFile(
+                self._raw.fileno(), "w", sample_rate, channels, _SUBTYPES[bits],
+                format="RF64" if self._large else "WAV", closefd=False)
         except (OSError, soundfile.LibsndfileError) as error:
             self._fail(error)
 
@@ -188,10 +211,12 @@ class Writer:
         """Append [C, N]."""
         self._written += wave_CN.shape[-1]
         if not self._large and self._written * self._frame_bytes > _WAV_BYTES:
-            raise InputError(f"{self.path}: WAV holds at most 4 GiB; write fewer bits or separate the song in parts")
+            raise InputError(f"{self.path}: WAV holds at most 4 GiB; write fewer bits, or separate "
+                             "the song in parts")
         try:
             self._file.write(wave_CN.T)
-        except (OSError, AssertionError, soundfile.LibsndfileError) as error:   # soundfile asserts its counts
+        # soundfile checks by an assertion that all was written
+        except (OSError, AssertionError, soundfile.LibsndfileError) as error:
             self._fail(error)
 
     def __enter__(self) -> "Writer":
@@ -213,13 +238,14 @@ class Writer:
         """Remove what was written and raise the InputError for `error`."""
         reason = error.strerror if isinstance(error, OSError) else self._reason()
         self._discard()
-        raise InputError(f"{self.path}: cannot be written ({reason}); free some space or choose a folder that you may "
-                         "write to") from error
+        raise InputError(f"{self.path}: cannot be written ({reason}); free some space, or choose a "
+                         "folder that you may write to") from error
 
     def _reason(self) -> str:
-        """Return the system's words for a failed write; libsndfile keeps only that there was an error."""
+        """Return the system's words for a failed write; libsndfile keeps only that it failed."""
+        descriptor = self._raw.fileno()
         try:
-            os.pwrite(self._raw.fileno(), bytes(1 << 16), os.fstat(self._raw.fileno()).st_size)
+            os.pwrite(descriptor, bytes(1 << 16), os.fstat(descriptor).st_size)
         except OSError as error:
             return error.strerror or str(error)
         return "the disk refused it"
@@ -228,8 +254,9 @@ class Writer:
         if self._raw is None:
             return
         try:
-            self._file.close()
-        except (AttributeError, OSError, soundfile.LibsndfileError):
-            pass        # the file was never opened or cannot be finished; it is removed in the next line
+            if self._file is not None:
+                self._file.close()
+        except (OSError, soundfile.LibsndfileError):
+            pass        # a header that cannot be written any more is of no use either
         self._raw.close()
         self._partial.unlink(missing_ok=True)

@@ -1,7 +1,8 @@
-"""Which stem files make up which stem: by file name, by a YAML recipe, or by General MIDI instrument.
+"""Which stem files make up which stem: by name, by a YAML recipe, or by General MIDI instrument.
 
-A recipe is the file that slakh-utils calls a submix definition: a `Mixing key` (inst_class, program_num, plugin_name,
-or name, the file's own) and `Recipes`, which maps a stem to the values that belong to it.
+A recipe is the file that slakh-utils calls a submix definition: a `Mixing key` (inst_class,
+program_num, plugin_name, or name, the file's own) and `Recipes`, which maps a stem to the list of
+the values that belong to it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,28 +18,41 @@ from stemsep.errors import InputError
 
 MIXING_KEYS = ("inst_class", "program_num", "plugin_name", "name")
 
-# General MIDI programs of each instrument, counted from 0; every program belongs to exactly one. These are the families
-# of eight, but for the voices (52-54 among the ensembles, 85 among the synth leads) and the orchestra hit (55).
+# General MIDI programs of each instrument, counted from 0; every program belongs to exactly one.
+# These are the families of eight, but for the voices (52-54 among the ensembles, 85 among the synth
+# leads) and the orchestra hit (55).
 INSTRUMENTS: dict[str, tuple[int, ...]] = {
-    "drums": (DRUM_PROGRAM,), "bass": tuple(range(32, 40)), "piano": tuple(range(0, 8)),
-    "guitar": tuple(range(24, 32)), "vocals": (52, 53, 54, 85), "strings": tuple(range(40, 52)),
-    "chromatic_percussion": tuple(range(8, 16)), "organ": tuple(range(16, 24)), "brass": tuple(range(56, 64)),
-    "reed": tuple(range(64, 72)), "pipe": tuple(range(72, 80)), "synth_lead": (*range(80, 85), 86, 87),
-    "synth_pad": tuple(range(88, 96)), "ethnic": tuple(range(104, 112)), "percussive": tuple(range(112, 120)),
+    "drums": (DRUM_PROGRAM,),
+    "bass": tuple(range(32, 40)),
+    "piano": tuple(range(0, 8)),
+    "guitar": tuple(range(24, 32)),
+    "vocals": (52, 53, 54, 85),
+    "strings": tuple(range(40, 52)),
+    "chromatic_percussion": tuple(range(8, 16)),
+    "organ": tuple(range(16, 24)),
+    "brass": tuple(range(56, 64)),
+    "reed": tuple(range(64, 72)),
+    "pipe": tuple(range(72, 80)),
+    "synth_lead": (80, 81, 82, 83, 84, 86, 87),
+    "synth_pad": tuple(range(88, 96)),
+    "ethnic": tuple(range(104, 112)),
+    "percussive": tuple(range(112, 120)),
     "effects": (55, *range(96, 104), *range(120, 128)),
 }
 
 # What people call the files of a stem, beside its own name.
-FILE_NAMES = {"drum": "drums", "drumkit": "drums", "vocal": "vocals", "voice": "vocals", "voices": "vocals",
-              "singing": "vocals", "guitars": "guitar", "keys": "piano", "basses": "bass"}
+FILE_NAMES = {
+    "drum": "drums", "drumkit": "drums", "vocal": "vocals", "voice": "vocals", "voices": "vocals",
+    "singing": "vocals", "guitars": "guitar", "keys": "piano",
+}
 
-# For a stem whose metadata lacks program_num: Slakh's classes that are no instrument's name.
+# Slakh's classes that are no instrument's name; they decide where program_num is missing.
 _CLASSES = {"strings_(continued)": "strings", "sound_effects": "effects"}
 
 
 @dataclass(frozen=True)
 class StemFile:
-    """One audio file of a song and what is known about it; None where the metadata does not say."""
+    """An audio file of a song and what is known about it; None where the metadata does not say."""
 
     path: Path
     inst_class: str | None = None
@@ -58,55 +72,64 @@ class Recipe:
     key: str
     groups: Mapping[str, str]
 
-    @property
-    def stems(self) -> list[str]:
-        return sorted(set(self.groups.values()))
-
 
 NO_RECIPE = Recipe("name", {})
 
 
 def normal(value: Any) -> str:
-    """Spell a name as this package compares names: lower case, underscores between words."""
+    """Spell a name as names are compared: lower case, one underscore between words."""
     return "_".join(str(value).replace("-", " ").replace("_", " ").split()).lower()
 
 
 def load(path: str) -> Recipe:
-    """Read a YAML recipe; an empty path is no recipe. Raises InputError naming the file and what is wrong in it."""
+    """Read a YAML recipe; an empty path is no recipe.
+
+    Raises InputError naming the file and what is wrong in it.
+    """
     if not path:
         return NO_RECIPE
     try:
         content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise InputError(f"config.data.recipe: {path} cannot be read ({reason}); give a YAML recipe") from error
-    if not isinstance(content, dict) or "Mixing key" not in content or not isinstance(content.get("Recipes"), dict):
-        raise InputError(f"{path}: a recipe needs 'Mixing key' and 'Recipes', a list of values for each stem")
-    if content["Mixing key"] not in MIXING_KEYS:
-        raise InputError(unknown(f"{path}: the mixing key cannot be", content["Mixing key"], MIXING_KEYS))
+        raise InputError(f"{path}: cannot be read ({reason}); set config.data.recipe to a YAML "
+                         "recipe") from error
+    recipes = content.get("Recipes") if isinstance(content, dict) else None
+    if not isinstance(recipes, dict) or "Mixing key" not in content:
+        raise InputError(f"{path}: is no recipe; it needs 'Mixing key' and 'Recipes', which gives "
+                         "each stem a list of values")
+    key = content["Mixing key"]
+    if key not in MIXING_KEYS:
+        raise InputError(unknown(f"{path}: the mixing key cannot be", str(key), MIXING_KEYS))
     groups: dict[str, str] = {}
-    for stem, values in content["Recipes"].items():
+    for stem, values in recipes.items():
         if not isinstance(values, list) or not values:
-            raise InputError(f"{path}: recipe {stem!r} needs a list of values, not {values!r}")
+            raise InputError(f"{path}: {stem!r} needs a list of values, not {values!r}")
+        stem = normal(stem)
         for value in map(normal, values):
-            if groups.setdefault(value, normal(stem)) != normal(stem):
-                raise InputError(f"{path}: {value!r} is in both {groups[value]!r} and {normal(stem)!r}; keep it in one")
-    return Recipe(content["Mixing key"], groups)
+            if groups.setdefault(value, stem) != stem:
+                raise InputError(f"{path}: {value!r} is in both {groups[value]!r} and {stem!r}; "
+                                 "leave it in one")
+    return Recipe(key, groups)
 
 
 def check_stems(stems: Sequence[str], recipe: Recipe, names: set[str]) -> None:
-    """Raise InputError for a stem that is no instrument, not in the recipe, and the name of no file (`names`)."""
-    known = [*INSTRUMENTS, *(s for s in recipe.stems if s not in INSTRUMENTS)]
-    known += sorted(name for name in names if name not in known)
+    """Raise InputError for a stem that is no instrument, in no recipe, and in no file's name.
+
+    names: those of the source's files, as `normal` spells them.
+    """
+    known = list(INSTRUMENTS)
+    known += sorted({*recipe.groups.values(), *names}.difference(known))
     for stem in stems:
         if stem != REST and normal(stem) not in known:
-            raise InputError(unknown("config.data: there is no stem", stem, [*known, REST]))
+            raise InputError(unknown("config.data.targets: there is no stem", stem, [*known, REST]))
 
 
-def group(files: Sequence[StemFile], stems: Sequence[str], recipe: Recipe) -> dict[str, tuple[Path, ...]]:
-    """Return stem -> its files, in order of name, for each of `stems`; every file is in one stem at most.
+def group(files: Sequence[StemFile], stems: Sequence[str],
+          recipe: Recipe) -> dict[str, tuple[Path, ...]]:
+    """Return stem -> its files, in order of name; every file is in one stem at most.
 
-    What no stem takes is the stem "rest", or left out where `stems` has none.
+    What no other stem takes belongs to "rest", and is left out where `stems` has none.
     """
     grouped: dict[str, list[Path]] = {stem: [] for stem in stems}
     spelled = {normal(stem): stem for stem in stems}
@@ -120,15 +143,18 @@ def group(files: Sequence[StemFile], stems: Sequence[str], recipe: Recipe) -> di
 def _candidates(file: StemFile, recipe: Recipe) -> list[str]:
     """Return the stems that a file could belong to, the most particular first.
 
-    An instrument for which the recipe has values is what the recipe says it is, and nothing else.
+    An instrument for which the recipe has values is what the recipe says, and nothing else.
     """
     name = normal(file.name)
     program = DRUM_PROGRAM if file.is_drum else file.program_num
     value = program if recipe.key == "program_num" else getattr(file, recipe.key)
-    by_recipe = recipe.groups.get(normal(value)) if value is not None else None
-    built_in = [FILE_NAMES.get(name)]
+    known = value is not None and normal(value) in recipe.groups
+    by_recipe = [recipe.groups[normal(value)]] if known else []
+    built_in = [FILE_NAMES[name]] if name in FILE_NAMES else []
     if program is not None:
         built_in += [stem for stem, programs in INSTRUMENTS.items() if program in programs]
     elif file.inst_class is not None:
-        built_in.append(_CLASSES.get(normal(file.inst_class), normal(file.inst_class)))
-    return [name] + [s for s in [by_recipe] if s] + [s for s in built_in if s and s not in recipe.groups.values()]
+        family = normal(file.inst_class)
+        built_in.append(_CLASSES.get(family, family))
+    overridden = set(recipe.groups.values())
+    return [name, *by_recipe, *(stem for stem in built_in if stem not in overridden)]
