@@ -168,7 +168,7 @@ def hpss(wave_CN: np.ndarray, targets: Sequence[str]) -> Waves:
 
 
 def summarise(scored: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return {method: {target: {measure: {"mean", "median", "count"}}}} over tracks with a score."""
+    """Return {method: {target: {measure: {"mean", "median", "count"}}}} of tracks with a score."""
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     for track in scored:
         for method, targets in track["scores"].items():
@@ -202,8 +202,8 @@ def find_tracks(source: str, split: str, separator: Separator, *,
     tracks = [track for track in found if split in ("all", track.split)]
     if not tracks and not faults:
         have = [f"{name} ({n})" for name in SPLITS if (n := sum(t.split == name for t in found))]
-        raise InputError(f"{source}: no tracks in split {split!r}; "
-                         + (f"give --split; there are {', '.join(have)}" if have else "none at all"))
+        raise InputError(f"{source}: no tracks in split {split!r}; " + (
+            f"give --split: there are {', '.join(have)}" if have else "there are none at all"))
     return tracks, {name: str(fault) for name, fault in faults.items()}
 
 

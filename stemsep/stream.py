@@ -48,7 +48,7 @@ class Mixture:
         self.samples = 0
         self._tape, self._size, self._keep = Tape(blocks, channels), size, keep
         self._kept: deque[np.ndarray] = deque()
-        self._delayed = Tape(iter(self._next_kept, None), channels)
+        self._delayed = Tape(self._let_go(), channels)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while (block := self._tape.take_up_to(self._size)).shape[1]:
@@ -61,8 +61,9 @@ class Mixture:
         """Return the next [C, samples] of those that went in."""
         return self._delayed.take(samples)
 
-    def _next_kept(self) -> np.ndarray | None:
-        return self._kept.popleft() if self._kept else None
+    def _let_go(self) -> Iterator[np.ndarray]:
+        while self._kept:
+            yield self._kept.popleft()
 
 
 def analyse(blocks: Iterable[np.ndarray], stft: Stft) -> Iterator[np.ndarray]:
