@@ -1,4 +1,4 @@
-"""The form of a song: which sections follow each other, their bars and chords, and when a step sounds."""
+"""The form of a song: which sections follow each other, and their bars and chords."""
 
 from dataclasses import dataclass
 
@@ -18,12 +18,15 @@ _NEXT = {
     "break": ("chorus", "verse", "lift"), "solo": ("chorus", "verse", "break"),
     "outro": ("intro", "verse"),
 }
+_FIRST = ("intro", "verse", "verse", "chorus", "chorus", "chorus", "riff", "bridge", "solo",
+          "break")
 _LEVELS = {"intro": 0.45, "verse": 0.6, "lift": 0.72, "chorus": 0.95, "riff": 0.85, "bridge": 0.65,
            "break": 0.3, "solo": 0.85, "outro": 0.6}
+_SHORT = ("intro", "break", "lift", "riff")
 
 # What the drummer does in a section.
 _DRUMMING = {
-    "intro": ("full", "full", "hats", "kick", "none", "toms", "alone", "swell"),
+    "intro": ("full", "full", "full", "hats", "kick", "none", "toms", "alone", "swell"),
     "break": ("none", "kick", "hats", "alone", "swell", "toms", "full"),
     "bridge": ("full", "full", "full", "toms", "hats", "kick", "none"),
     "lift": ("full", "full", "build", "toms"),
@@ -33,11 +36,20 @@ _DRUMMING = {
 
 
 @dataclass(frozen=True, slots=True)
+class Meter:
+    """Steps that a bar and a beat have: 16 and 4 for 4/4, 12 and 4 for 3/4, 12 and 6 for 6/8."""
+
+    steps: int = 16
+    beat: int = 4
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """One bar: where it starts, its size and beat in steps, its place in its section, its chords.
 
     chords: (step within the bar, chord), the first at step 0. level: 0..1, how loud and full.
-    drums: what the drummer does: full, none, kick, hats, toms, build, swell, or alone (all others rest).
+    drums: what the drummer does: full, none, kick, hats, toms, build, swell, or alone, when all
+    others rest.
     """
 
     start: int
@@ -64,76 +76,35 @@ class Bar:
         return [(first, end - first, chord) for (first, chord), end in zip(self.chords, ends)]
 
 
-@dataclass(frozen=True, slots=True)
-class Meter:
-    """Steps a bar and a beat have: 16 and 4 for 4/4, 12 and 4 for 3/4, 12 and 6 for 6/8."""
-
-    steps: int = 16
-    beat: int = 4
-
-
-def draw_form(rng: np.random.Generator, meter: Meter, tonic: int, family: str,
-              *, steps: float) -> list[Bar]:
+def draw_form(rng: np.random.Generator, meter: Meter, *, tonic: int, family: str,
+              steps: float) -> list[Bar]:
     """Draw sections until their bars last `steps` steps, beginning anywhere in a song."""
-    kind = pick(rng, ("intro", "verse", "verse", "chorus", "chorus", "chorus", "riff", "bridge", "solo", "break"))
+    kind = pick(rng, _FIRST)
     chords_of: dict[str, tuple[list[Chord], float]] = {}
     bars: list[Bar] = []
-    while not bars or bars[-1].start + meter.steps < steps:
+    while len(bars) * meter.steps < steps:
         if kind not in chords_of:       # a verse that comes back has the same chords
-            progression = draw_progression(rng, family, tonic)
-            chords_of[kind] = progression, pick(rng, (1.0, 1.0, 1.0, 1.0, 2.0, 0.5))
-        bars += _section(rng, meter, kind, len(bars), *chords_of[kind])
+            chords_of[kind] = (draw_progression(rng, family, tonic),
+                               pick(rng, (1.0, 1.0, 1.0, 1.0, 2.0, 0.5)))
+        bars += _section(rng, meter, kind, *chords_of[kind], first_bar=len(bars))
         kind = pick(rng, _NEXT[kind])
     return bars
 
 
-def _section(rng: np.random.Generator, meter: Meter, kind: str, first_bar: int,
-             chords: list[Chord], chords_a_bar: float) -> list[Bar]:
-    size = pick(rng, (2, 4, 4, 4, 8)) if kind in ("intro", "break", "lift", "riff") else pick(rng, (4, 4, 8, 8))
+def _section(rng: np.random.Generator, meter: Meter, kind: str, chords: list[Chord],
+             chords_a_bar: float, *, first_bar: int) -> list[Bar]:
+    size = pick(rng, (2, 4, 4, 4, 8) if kind in _SHORT else (4, 4, 8, 8))
     drums = pick(rng, _DRUMMING.get(kind, ("full",)))
     if drums in ("alone", "swell", "build"):
         size = min(size, 4)
     level = float(np.clip(_LEVELS[kind] + rng.normal(0, 0.1), 0.15, 1.0))
     bars = []
     for number in range(size):
-        start = (first_bar + number) * meter.steps
         place = int(number * chords_a_bar)
         inside = [(0, chords[place % len(chords)])]
         if chords_a_bar > 1:
             half = meter.beat * (meter.steps // meter.beat // 2)
             inside.append((half, chords[(place + 1) % len(chords)]))
-        bars.append(Bar(start, meter.steps, meter.beat, kind, number, size, tuple(inside), level, drums))
+        bars.append(Bar((first_bar + number) * meter.steps, meter.steps, meter.beat, kind, number,
+                        size, tuple(inside), level, drums))
     return bars
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Turns steps into seconds: tempo, swing, and a tempo that drifts when nobody plays to a click.
-
-    swing: how far the off-beat comes late, as a share of its distance; 1/3 is a full triplet. unit: steps
-    between beat and off-beat that swing delays, 2 for eighths, 1 for sixteenths. beats_s: the time of every
-    `beat_steps`-th step.
-    """
-
-    beats_s: np.ndarray
-    beat_steps: int
-    swing: float
-    unit: int
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator, *, tempo_bpm: float, steps: int, swing: float, unit: int,
-             drift: float) -> "Clock":
-        """Draw a clock for `steps` steps whose tempo wanders by `drift` (0 for a machine's)."""
-        beats = steps // 4 + 2
-        wander = np.cumsum(rng.normal(0, drift, beats))
-        wander -= np.linspace(0, wander[-1], beats)         # comes back, so the mean tempo stays
-        lengths_s = 60 / tempo_bpm * np.exp(np.clip(wander, -0.04, 0.04))
-        return cls(np.concatenate([[0.0], np.cumsum(lengths_s)]), 4, swing, unit)
-
-    def seconds(self, steps: np.ndarray) -> np.ndarray:
-        """Turn steps into seconds."""
-        pair = 2 * self.unit
-        inside = np.mod(steps, pair)
-        late = np.where(inside < self.unit, inside, pair - inside) * self.swing
-        beats = np.arange(len(self.beats_s)) * self.beat_steps
-        return np.interp(steps + late, beats, self.beats_s)

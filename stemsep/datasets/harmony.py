@@ -44,10 +44,11 @@ PROGRESSIONS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Imaj7 IV7 iii7 VI7 ii7 V7 Imaj7 V7", "i7 i7 ii7 bII7", "Imaj7 bIIImaj7 bVImaj7 bII7",
         "vi7 ii7 V7 Imaj7 IVmaj7 iim7b5 III7 vi7")),
     "soul": ("dorian, minor pentatonic, major pentatonic", (
-        "Imaj7 IVmaj7", "ii7 V9 Imaj9 vi7", "i9 IV9", "IVmaj7 iii7 ii7 Imaj7", "vi7 V6 IVmaj7 V7sus4",
-        "Imaj7 I7 IVmaj7 iv6", "bVImaj7 bVII7 i9 i9", "I ii7 iii7 IV")),
+        "Imaj7 IVmaj7", "ii7 V9 Imaj9 vi7", "i9 IV9", "IVmaj7 iii7 ii7 Imaj7",
+        "vi7 V6 IVmaj7 V7sus4", "Imaj7 I7 IVmaj7 iv6", "bVImaj7 bVII7 i9 i9", "I ii7 iii7 IV")),
     "vamp": ("dorian, mixolydian, minor pentatonic, blues", (
-        "i7 IV7", "I9 I9", "i7 i7 i7 bVII", "I7 bVII", "i bVII", "i7 bIIImaj7", "I7 I7 IV9 IV9", "i i")),
+        "i7 IV7", "I9 I9", "i7 i7 i7 bVII", "I7 bVII", "i bVII", "i7 bIIImaj7", "I7 I7 IV9 IV9",
+        "i i")),
     "metal": ("phrygian, harmonic minor, minor", (
         "i bII i bVII", "i bVI bVII i", "i bV i bII", "i i bIII bII", "i iv bVI V", "i bVII bVI bV",
         "i i i i", "i bIII iv bVI")),
@@ -63,13 +64,14 @@ PROGRESSIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 _QUALITIES = {
-    "": (0, 4, 7), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "6": (0, 4, 7, 9), "9": (0, 4, 7, 10, 14),
-    "maj9": (0, 4, 7, 11, 14), "add9": (0, 4, 7, 14), "sus4": (0, 5, 7), "sus2": (0, 2, 7),
-    "7sus4": (0, 5, 7, 10), "m7b5": (0, 3, 6, 10), "dim": (0, 3, 6), "aug": (0, 4, 8),
+    "": (0, 4, 7), "7": (0, 4, 7, 10), "maj7": (0, 4, 7, 11), "6": (0, 4, 7, 9),
+    "9": (0, 4, 7, 10, 14), "maj9": (0, 4, 7, 11, 14), "add9": (0, 4, 7, 14),
+    "sus4": (0, 5, 7), "sus2": (0, 2, 7), "7sus4": (0, 5, 7, 10), "m7b5": (0, 3, 6, 10),
+    "dim": (0, 3, 6), "aug": (0, 4, 8),
 }
 _MINOR_QUALITIES = {
-    "": (0, 3, 7), "7": (0, 3, 7, 10), "9": (0, 3, 7, 10, 14), "6": (0, 3, 7, 9), "maj7": (0, 3, 7, 11),
-    "m7b5": (0, 3, 6, 10), "dim": (0, 3, 6), "sus4": (0, 5, 7),
+    "": (0, 3, 7), "7": (0, 3, 7, 10), "9": (0, 3, 7, 10, 14), "6": (0, 3, 7, 9),
+    "maj7": (0, 3, 7, 11), "m7b5": (0, 3, 6, 10), "dim": (0, 3, 6), "sus4": (0, 5, 7),
 }
 _DEGREES = {"I": 0, "II": 2, "III": 4, "IV": 5, "V": 7, "VI": 9, "VII": 11}
 _GUITAR_STRINGS = (40, 45, 50, 55, 59, 64)
@@ -161,12 +163,17 @@ def open_voicing(chord: Chord, around: int) -> list[int]:
 def guitar_voicing(chord: Chord) -> list[int]:
     """Finger the chord on a guitar: on each string the lowest chord tone within four frets."""
     classes = {(chord.root + tone) % 12 for tone in chord.tones}
-    pitches = []
+    pitches: list[int] = []
     for string in _GUITAR_STRINGS:
         fretted = [string + fret for fret in range(5) if (string + fret) % 12 in classes]
         if pitches or (fretted and fretted[0] % 12 == chord.root):
             pitches += [fretted[0]] if fretted and fretted[0] not in pitches else []
     return pitches or close_voicing(chord, 57)
+
+
+def chop_voicing(chord: Chord) -> list[int]:
+    """Finger the chord on the three high strings only."""
+    return guitar_voicing(chord)[-3:]
 
 
 def power_voicing(chord: Chord, lowest: int = 38) -> list[int]:

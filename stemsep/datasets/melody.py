@@ -1,4 +1,4 @@
-"""Single lines: sung melodies, leads, solos and plucked figures, and how a voice or a string bends its notes."""
+"""Single lines: sung melodies, raps, leads, solos and plucked or struck figures."""
 
 from collections.abc import Sequence
 
@@ -6,76 +6,90 @@ import numpy as np
 
 from stemsep.datasets.form import Bar, Event
 from stemsep.datasets.harmony import Key, nearest, pick
-from stemsep.datasets.score import Bend, Note
 
 # Lengths of a phrase's notes in steps, drawn from one of these and cut at the phrase's end.
-_SUNG = ((2, 2, 4), (2, 2, 2, 4, 6), (4, 4, 8), (1, 1, 2, 2, 4), (3, 3, 2), (4, 2, 2, 8), (6, 2), (8, 8, 12))
-_SOLO = ((1, 1, 1, 2), (2, 2, 1, 1), (1,), (2 / 3, 2 / 3, 2 / 3, 2), (4 / 3,), (2, 4, 1), (0.5, 0.5, 1, 2), (3, 1))
+_LENGTHS: dict[str, tuple[tuple[float, ...], ...]] = {
+    "sung": ((2, 2, 4), (2, 2, 2, 4, 6), (4, 4, 8), (1, 1, 2, 2, 4), (3, 3, 2), (4, 2, 2, 8),
+             (6, 2), (8, 8, 12), (2,), (2, 1, 1, 4)),
+    "rap": ((1, 1, 2), (1,), (1, 1, 1, 2), (2, 1, 1), (4 / 3, 4 / 3, 4 / 3, 2)),
+    "solo": ((1, 1, 1, 2), (2, 2, 1, 1), (1,), (2 / 3, 2 / 3, 2 / 3, 2), (4 / 3,), (2, 4, 1),
+             (0.5, 0.5, 1, 2), (3, 1)),
+}
 
-# Intervals between neighbouring notes in scale steps, with the most usual ones most often.
-_STEPS = (-1, -1, -1, 1, 1, 1, 0, 0, -2, 2, 2, -2, 3, -3, 4, -4, 5)
+# Intervals between neighbouring notes in scale steps, the usual ones most often.
+_MOVES = {
+    "sung": (-1, -1, -1, 1, 1, 1, 0, 0, -2, 2, 2, -2, 3, -3, 4, -4, 5),
+    "rap": (0, 0, 0, 0, 0, 1, -1, 0, 0, 2, -2),
+    "solo": (-1, -1, 1, 1, -1, 1, 2, -2, 0, 3, -3, 4, -4, 7),
+}
+_Phrase = list[tuple[float, float, int]]        # step, length, move in the scale
 
 
 def melody(rng: np.random.Generator, bars: Sequence[Bar], key: Key, *, low: int, high: int,
-           solo: bool = False, legato: float = 0.92) -> list[Event]:
-    """Sing or solo within low..high: phrases of two bars that come back, altered, within a kind of section.
+           manner: str = "sung", legato: float = 0.92) -> list[Event]:
+    """Sing, rap or solo within low..high, in phrases of two bars.
 
-    Notes lie in the key's scale; those on a beat move to the nearest tone of the chord.
+    Phrases come back within a kind of section, except in solos. Notes lie in the key's scale; those
+    on a beat move to the nearest tone of the chord. legato: sounding share of a note's length.
     """
     scale = key.pitches(low, high)
-    phrases: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
+    phrases: dict[tuple[str, int], _Phrase] = {}
     rest = pick(rng, (0.0, 0.05, 0.15, 0.3))
+    phrase: _Phrase = []
     events: list[Event] = []
     place = len(scale) // 2
     for bar in bars:
-        name = bar.kind, pick(rng, (0, 0, 1)) if bar.number // 2 % 2 == 0 else bar.number // 2 % 4
         if bar.number % 2 == 0:
-            phrase = phrases.get(name)
-            if phrase is None or solo:
-                phrase = phrases[name] = _phrase(rng, 2 * bar.steps, solo=solo, rest=rest)
+            name = bar.kind, bar.number // 2 % 4 if bar.number % 4 else pick(rng, (0, 0, 1))
+            if name not in phrases or manner == "solo":
+                phrases[name] = _phrase(rng, 2 * bar.steps, manner=manner, rest=rest)
+            phrase = phrases[name]
             place = int(np.clip(place, len(scale) // 4, 3 * len(scale) // 4))
         first = bar.steps * (bar.number % 2)
         for step, length, move in phrase:
-            if not first <= step < first + bar.steps:
+            inside = step - first
+            if not 0 <= inside < bar.steps:
                 continue
             place += move if 0 <= place + move < len(scale) else -move
             place = max(0, min(len(scale) - 1, place))
-            pitch, inside = scale[place], step - first
-            if inside % bar.beat == 0 and (not solo or inside == 0):
-                chord = bar.chord_at(inside)
-                pitch = min((nearest((chord.root + tone) % 12, pitch) for tone in chord.tones),
-                            key=lambda tone: abs(tone - pitch))
-                pitch = pitch + 12 if pitch < low else pitch - 12 if pitch > high else pitch
-            loud = 84 + 14 * (inside % bar.beat == 0) + 10 * bar.level
-            events.append((bar.start + inside, max(0.3, length * legato), pitch, loud))
+            on_beat = inside % bar.beat == 0
+            pitch = scale[place]
+            if on_beat and (manner != "solo" or inside == 0):
+                pitch = _chord_tone(bar, inside, pitch, low=low, high=high)
+            events.append((bar.start + inside, max(0.3, length * legato), pitch,
+                           84 + 14 * on_beat + 10 * bar.level))
     return events
 
 
-def _phrase(rng: np.random.Generator, steps: int, *, solo: bool, rest: float) -> list[tuple[float, float, int]]:
-    """Draw a phrase as (step, length, move in the scale)."""
-    lengths = pick(rng, _SOLO if solo else _SUNG)
+def _phrase(rng: np.random.Generator, steps: int, *, manner: str, rest: float) -> _Phrase:
+    lengths = pick(rng, _LENGTHS[manner])
     step = float(pick(rng, (0, 0, 0, 2, 4, 6)))
     end = steps - pick(rng, (0, 2, 4, 6, 8))
-    phrase = []
+    phrase: _Phrase = []
     while step < end:
         length = min(pick(rng, lengths), end - step)
         if rng.random() >= rest:
-            phrase.append((step, length, pick(rng, _STEPS)))
+            phrase.append((step, length, pick(rng, _MOVES[manner])))
         step += length
-    if phrase and not solo:         # the last note is held
+    if phrase and manner == "sung":         # the last note is held
         first, _, move = phrase[-1]
         phrase[-1] = first, min(8.0, steps - first), move
     return phrase
 
 
-def harmonised(events: list[Event], key: Key, *, thirds: int) -> list[Event]:
-    """A second voice below or above a melody, `thirds` scale steps away."""
+def _chord_tone(bar: Bar, step: float, pitch: int, *, low: int, high: int) -> int:
+    chord = bar.chord_at(step)
+    tones = [nearest((chord.root + tone) % 12, pitch) for tone in chord.tones]
+    found = min(tones, key=lambda tone: abs(tone - pitch))
+    return found + 12 if found < low else found - 12 if found > high else found
+
+
+def harmonised(events: Sequence[Event], key: Key, *, steps: int) -> list[Event]:
+    """Write a second voice below or above a melody, `steps` of the scale away."""
     scale = key.pitches(24, 108)
-    doubled = []
-    for start, length, pitch, loud in events:
-        place = int(np.searchsorted(scale, pitch)) + thirds
-        doubled.append((start, length, scale[max(0, min(len(scale) - 1, place))], loud * 0.85))
-    return doubled
+    places = [int(np.searchsorted(scale, pitch)) + steps for _, _, pitch, _ in events]
+    return [(start, length, scale[place], loud * 0.85)
+            for place, (start, length, _, loud) in zip(places, events)]
 
 
 def figure(rng: np.random.Generator, bars: Sequence[Bar], *, low: int, high: int) -> list[Event]:
@@ -88,7 +102,8 @@ def figure(rng: np.random.Generator, bars: Sequence[Bar], *, low: int, high: int
         if bar.kind not in cells:
             cells[bar.kind] = _cell(rng)
         length, cell = cells[bar.kind]
-        for at, tone in [(turn + step, tone) for turn in range(0, bar.steps, length) for step, tone in cell]:
+        starts = range(0, bar.steps, length)
+        for at, tone in [(start + step, tone) for start in starts for step, tone in cell]:
             if at < bar.steps:
                 chord = bar.chord_at(at)
                 pitch = nearest((chord.root + chord.tones[tone % len(chord.tones)]) % 12, middle)
@@ -101,29 +116,6 @@ def _cell(rng: np.random.Generator) -> tuple[int, list[tuple[int, int]]]:
     length = pick(rng, (4, 6, 8, 8, 16, 3, 12))
     pace = pick(rng, (1, 2, 2, 4))
     busy = pick(rng, (0.45, 0.7, 1.0))
-    cell = [(step, int(rng.integers(0, 8))) for step in range(0, length, pace) if rng.random() < busy]
+    cell = [(step, int(rng.integers(0, 8))) for step in range(0, length, pace)
+            if rng.random() < busy]
     return length, cell or [(0, 0)]
-
-
-def expression(rng: np.random.Generator, notes: Sequence[Note], *, depth: float) -> list[Bend]:
-    """Bend single-voiced notes as a singer does: slides into some, vibrato on long ones.
-
-    depth: semitones of the vibrato at full swing.
-    """
-    rate_hz = rng.uniform(4.6, 6.4)
-    slide_share = rng.uniform(0.05, 0.5)
-    bends: list[Bend] = []
-    for note in notes:
-        if rng.random() < slide_share:
-            from_semitones = pick(rng, (-1.0, -2.0, -0.5, 0.5, -1.0))
-            slide_s = min(0.4 * (note.end_s - note.start_s), rng.uniform(0.04, 0.16))
-            bends += [Bend(note.start_s + slide_s * share, from_semitones * (1 - share))
-                      for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
-        calm_s = rng.uniform(0.15, 0.4)
-        if note.end_s - note.start_s > calm_s + 0.2:
-            times_s = np.arange(note.start_s + calm_s, note.end_s - 0.03, 0.03)
-            grown = np.minimum(1.0, (times_s - times_s[0]) / 0.4)
-            swing = depth * grown * np.sin(2 * np.pi * rate_hz * (times_s - times_s[0]))
-            bends += [Bend(time_s, semitones) for time_s, semitones in zip(times_s.tolist(), swing.tolist())]
-            bends.append(Bend(note.end_s - 0.001, 0.0))
-    return sorted(bends, key=lambda bend: bend.time_s)

@@ -76,7 +76,7 @@ def write_midi(song: Song, path: Path | str, *, parts: Sequence[Part] | None = N
     share channel 9. Times are rounded to ticks, of which a quarter note has 480; a note lasts one
     tick at least. Raises ValueError for more than 15 melodic parts: MIDI has no channels for them.
     """
-    import mido     # here, because a song is composed and rendered without it
+    import mido  # here, because a song is composed and rendered without it
 
     parts = song.parts if parts is None else parts
     free_channels = [channel for channel in range(16) if channel != _DRUM_CHANNEL]
