@@ -4,6 +4,8 @@ Each effect is a pure function of its arguments; those with a `random` generator
 are made for cheap variety rather than for beauty: envelopes run on a control rate, rooms are one FFT convolution.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.signal
 from numpy.random import Generator
@@ -92,6 +94,25 @@ def shape_transients(wave_CN: np.ndarray, *, attack_db: float, sustain_db: float
     return wave_CN * _gain(change_db, wave_CN.shape[1])
 
 
+def duck(wave_CN: np.ndarray, times_s: Sequence[float], *, depth_db: float, release_s: float,
+         sample_rate: int) -> np.ndarray:
+    """Turn the wave down by depth_db at each of the times; it comes back to half of that in release_s."""
+    control_s = np.arange(-(-wave_CN.shape[1] // _CONTROL_SAMPLES)) * (_CONTROL_SAMPLES / sample_rate)
+    change_db = np.zeros(len(control_s))
+    for time_s in times_s:
+        since_s = control_s - time_s
+        dip_db = -depth_db * np.clip(since_s / 0.003 + 1, 0, 1) * 0.5 ** (np.maximum(since_s, 0) / release_s)
+        np.minimum(change_db, dip_db, out=change_db)
+    return wave_CN * _gain(change_db, wave_CN.shape[1])
+
+
+def hiss(wave_CN: np.ndarray, random: Generator, *, level_db: float, sample_rate: int) -> np.ndarray:
+    """Add the noise of an amplifier or a tape, level_db relative to the wave's rms, alike over the whole length."""
+    noise = random.standard_normal(wave_CN.shape, dtype=np.float32) * np.float32(10 ** ((_rms_db(wave_CN) + level_db) / 20))
+    return wave_CN + equalise(noise, shelf("high", 2000, random.uniform(-12, 6), sample_rate=sample_rate),
+                              shelf("lowpass", log_uniform(random, 5000, 18000), 0, sample_rate=sample_rate))
+
+
 def _level_db(wave_CN: np.ndarray) -> np.ndarray:
     """Return the peak of every control interval in dB, float64 [ceil(N / 64)]."""
     samples = wave_CN.shape[1]
@@ -143,12 +164,12 @@ def amplify(wave_CN: np.ndarray, random: Generator, *, sample_rate: int) -> np.n
     """A guitar through a driven amplifier and its cabinet (a resonance at 100 Hz, presence, a steep fall at 5 kHz)."""
     tight = equalise(wave_CN, shelf("highpass", random.uniform(70, 200), 0, sample_rate=sample_rate),
                      shelf("peak", random.uniform(500, 1500), random.uniform(0, 8), sample_rate=sample_rate))
-    driven = saturate(tight, drive_db=random.uniform(0, 26), bias=random.uniform(0, 0.4))
-    cabinet_hz = random.uniform(3500, 6500)
+    driven = saturate(tight, drive_db=random.uniform(0, 32), bias=random.uniform(0, 0.4))
+    cabinet_hz = random.uniform(3500, 7500)
     return equalise(driven, shelf("peak", random.uniform(80, 140), random.uniform(0, 6), sample_rate=sample_rate),
                     shelf("peak", random.uniform(300, 900), random.uniform(-8, 2), sample_rate=sample_rate),
                     shelf("peak", random.uniform(2000, 3500), random.uniform(0, 6), sample_rate=sample_rate),
-                    *[shelf("lowpass", cabinet_hz, 0, sample_rate=sample_rate, q=0.9)] * 2)
+                    *[shelf("lowpass", cabinet_hz, 0, sample_rate=sample_rate, q=0.9)] * random.integers(2, 5))
 
 
 def room(random: Generator, *, rt60_s: float, sample_rate: int, channels: int, gated: bool = False) -> np.ndarray:

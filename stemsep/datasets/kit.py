@@ -7,14 +7,14 @@ import numpy as np
 from numpy.random import Generator
 
 from stemsep.datasets import drum_synth, effects
-from stemsep.datasets.effects import log_uniform
+from stemsep.datasets.effects import log_uniform, shelf
 from stemsep.datasets.score import Note, Part
 from stemsep.datasets.soundfont import render
 from stemsep.datasets.studio import Studio
 
 # The groups of a kit as they are mixed: pitches and the range of their peaks; what is named nowhere is percussion.
-_GROUPS = (("kick", drum_synth.KICKS, (0.6, 1.2)),
-           ("snare", drum_synth.SNARES + drum_synth.CLAPS + (37,), (0.45, 1.1)),
+_GROUPS = (("kick", drum_synth.KICKS, (0.45, 1.1)),
+           ("snare", drum_synth.SNARES + drum_synth.CLAPS + (37,), (0.5, 1.2)),
            ("toms", drum_synth.TOMS, (0.35, 0.9)),
            ("hats", drum_synth.CLOSED_HATS + drum_synth.OPEN_HATS, (0.05, 0.3)),
            ("rides", drum_synth.RIDES, (0.06, 0.3)),
@@ -105,9 +105,12 @@ def _drum_bus(wave_CN: np.ndarray, random: Generator, studio: Studio) -> np.ndar
     rate = studio.sample_rate
     if random.random() < 0.9:
         response = effects.room(random, rt60_s=log_uniform(random, 0.15, 1.6), sample_rate=rate, channels=studio.channels)
-        wave_CN = effects.reverberate(wave_CN, response, wet_db=random.uniform(-24, -4))
+        wave_CN = effects.reverberate(wave_CN, response, wet_db=random.uniform(-22, -2))
     if random.random() < 0.6:
         wave_CN = effects.random_eq(wave_CN, random, sample_rate=rate, depth_db=5)
+    if random.random() < 0.5:           # shells and room between kick and cymbals, which dry samples lack
+        wave_CN = effects.equalise(wave_CN, shelf("peak", log_uniform(random, 250, 1500), random.uniform(0, 9),
+                                                  sample_rate=rate, q=random.uniform(0.3, 0.8)))
     if random.random() < 0.6:
         squeezed = effects.compress(wave_CN, threshold_db=random.uniform(-3, 9), ratio=log_uniform(random, 2, 12),
                                     attack_s=log_uniform(random, 0.001, 0.03),
@@ -116,6 +119,8 @@ def _drum_bus(wave_CN: np.ndarray, random: Generator, studio: Studio) -> np.ndar
         wave_CN = share * squeezed + (1 - share) * wave_CN
     if random.random() < 0.35:
         wave_CN = effects.saturate(wave_CN, drive_db=random.uniform(-14, 6), bias=random.uniform(0, 0.2))
+    if random.random() < 0.15:
+        wave_CN = effects.hiss(wave_CN, random, level_db=random.uniform(-65, -40), sample_rate=rate)
     if random.random() < 0.2:
         wave_CN = effects.band_limit(wave_CN, low_hz=random.choice([0, random.uniform(30, 120)]),
                                      high_hz=log_uniform(random, 5000, 16000), sample_rate=rate, order=random.integers(1, 4))

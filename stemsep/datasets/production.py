@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from stemsep.datasets import effects
+from stemsep.datasets.drum_synth import KICKS
 from stemsep.datasets.effects import log_uniform, shelf
 from stemsep.datasets.kit import play_drums
 from stemsep.datasets.score import Part, Song
@@ -23,6 +24,7 @@ from stemsep.datasets.studio import Studio, play_bass, play_guitar, play_other, 
 _BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-3.5, 2.5), "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
 _DRUMS_DB = (-2.5, 3.2)         # drums against everything else together
 _VOICES = (52, 53, 54, 85)      # programs that stand for singers
+_ELECTRONIC_KITS = (24, 25)
 _FLOOR_LUFS = -70.0
 _PLAYERS = {"drums": play_drums, "voice": play_voice, "bass": play_bass, "guitar": play_guitar, "lead": play_other,
             "other": play_other}
@@ -43,15 +45,26 @@ def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], chan
     No stem exceeds full scale. Parts that stay silent give no stem. The same seed gives the same stems.
     """
     random = np.random.default_rng([*seed, 0])
-    studio = Studio(fonts, song.seconds, sample_rate, channels, tune_cents=float(random.normal(0, 12)),
-                    electronic=any(word in song.style.lower() for word in ("electro", "dance", "house", "synth", "techno")))
+    studio = Studio(fonts, song.seconds, sample_rate, channels, tune_cents=float(random.normal(0, 12)))
     stems = []
+    pump_db, pump_s = _pumping(song, random)
     for index, part in enumerate(song.parts):
         own = np.random.default_rng([*seed, 1, index])
         wave_CN, sound = _PLAYERS[role(part)](part, studio, own)
+        if pump_db and not part.is_drum:
+            kicks_s = [note.start_s for drums in song.parts if drums.is_drum for note in drums.notes if note.pitch in KICKS]
+            wave_CN = effects.duck(wave_CN, kicks_s, depth_db=pump_db, release_s=pump_s, sample_rate=sample_rate)
         if np.abs(wave_CN).max(initial=0) > 1e-5:
             stems.append(Stem(part, sound, wave_CN))
     return master(balance(stems, random, sample_rate=sample_rate), random, sample_rate=sample_rate)
+
+
+def _pumping(song: Song, random: Generator) -> tuple[float, float]:
+    """Draw by how many dB and how long the kick ducks the band: mostly not at all, often with electronic kits."""
+    electronic = any(part.is_drum and part.program in _ELECTRONIC_KITS for part in song.parts)
+    if random.random() > (0.4 if electronic else 0.04):
+        return 0.0, 0.1
+    return float(random.uniform(2, 14)), float(random.uniform(0.05, 0.3))
 
 
 def role(part: Part) -> str:

@@ -10,10 +10,14 @@ from stemsep.datasets import effects
 from stemsep.datasets.effects import log_uniform, shelf
 from stemsep.datasets.score import Part
 from stemsep.datasets.soundfont import SoundFont, render
+from stemsep.datasets.synth import render_synth
 from stemsep.datasets.voice_synth import render_voice
 
 _CLEAN_GUITARS, _DRIVEN_GUITARS = (26, 27, 28), (29, 30)
+_SYNTH_BASSES = (38, 39)
+_SYNTHS = range(80, 104)        # General MIDI's leads, pads and effects
 _SINGER_SHARE = 0.75            # of vocal parts are sung by the formant synthesiser, the others by a choir preset
+_SYNTH_SHARE = 0.5              # of synthesiser parts are played by ours, the others by a font
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,12 +29,16 @@ class Studio:
     sample_rate: int
     channels: int
     tune_cents: float
-    electronic: bool
 
     def play(self, font: SoundFont, part: Part, *, cents: float = 0.0) -> np.ndarray:
         """Return the part as the font plays it, in the song's tuning, float32 [C, N]."""
         return render(font, part, seconds=self.seconds, sample_rate=self.sample_rate, channels=self.channels,
                       tune_cents=self.tune_cents + cents)
+
+    def synthesise(self, part: Part, random: Generator) -> np.ndarray:
+        """Return the part as a synthesiser plays it, in a patch drawn for it, float32 [C, N]."""
+        return render_synth(part, int(random.integers(2**31)), seconds=self.seconds, sample_rate=self.sample_rate,
+                            channels=self.channels, plucked=random.random() < 0.3)
 
     def widen(self, wave_1N: np.ndarray) -> np.ndarray:
         """Return a mono wave in all channels of the song."""
@@ -91,7 +99,9 @@ def play_guitar(part: Part, studio: Studio, random: Generator) -> tuple[np.ndarr
 def play_bass(part: Part, studio: Studio, random: Generator) -> tuple[np.ndarray, str]:
     """Play a bass: dry, compressed, sometimes driven."""
     rate, font = studio.sample_rate, studio.font(random)
-    wave = studio.play(font, part, cents=random.normal(0, 4))
+    wave, sound = studio.play(font, part, cents=random.normal(0, 4)), font.name
+    if part.program in _SYNTH_BASSES and random.random() < _SYNTH_SHARE:
+        wave, sound = studio.synthesise(part, random), "synthesiser"
     if random.random() < 0.4:
         grit = effects.saturate(wave, drive_db=random.uniform(-6, 18), bias=random.uniform(0, 0.3))
         grit = effects.band_limit(grit, low_hz=0, high_hz=log_uniform(random, 1500, 6000), sample_rate=rate)
@@ -101,14 +111,16 @@ def play_bass(part: Part, studio: Studio, random: Generator) -> tuple[np.ndarray
         wave = effects.equalise(wave, shelf("low", random.uniform(60, 150), random.uniform(-4, 8), sample_rate=rate),
                                 shelf("lowpass", log_uniform(random, 800, 8000), 0, sample_rate=rate))
     wave = color(wave, random, rate, eq=0.6, squeeze=0.7, drive=0.0)
-    return surround(wave, random, studio, share=0.15, wet_db=(-30, -16), pan=0.0), font.name
+    return surround(wave, random, studio, share=0.15, wet_db=(-30, -16), pan=0.0), sound
 
 
 def play_other(part: Part, studio: Studio, random: Generator) -> tuple[np.ndarray, str]:
     """Play keys, strings, winds and the like, now and then with a chorus or an echo."""
     rate, font = studio.sample_rate, studio.font(random)
     wave, sound = studio.play(font, part, cents=random.normal(0, 4)), font.name
-    if random.random() < 0.2:           # a second player or another font beneath
+    if part.program in _SYNTHS and random.random() < _SYNTH_SHARE:
+        wave, sound = studio.synthesise(part, random), "synthesiser"
+    elif random.random() < 0.2:         # a second player or another font beneath
         other = studio.font(random)
         wave = wave + studio.play(other, loosen(part, random, spread_s=0.02), cents=random.normal(0, 8)) * np.float32(
             random.uniform(0.2, 0.8))
@@ -134,7 +146,8 @@ def loosen(part: Part, random: Generator, *, spread_s: float) -> Part:
 
 
 def color(wave_CN: np.ndarray, random: Generator, rate: int, *, eq: float, squeeze: float, drive: float) -> np.ndarray:
-    """Equalise, compress, saturate and band-limit, each with the given chance (band limits: one in twelve)."""
+    """Equalise, compress, saturate and band-limit, each with the given chance (band limits: one in
+    twelve; noise: one in seven)."""
     if random.random() < eq:
         wave_CN = effects.random_eq(wave_CN, random, sample_rate=rate)
     if random.random() < squeeze:
@@ -146,6 +159,8 @@ def color(wave_CN: np.ndarray, random: Generator, rate: int, *, eq: float, squee
     if random.random() < 1 / 12:        # a telephone, an old record, a toy
         wave_CN = effects.band_limit(wave_CN, low_hz=log_uniform(random, 80, 500),
                                      high_hz=log_uniform(random, 2000, 9000), sample_rate=rate)
+    if random.random() < 0.15:
+        wave_CN = effects.hiss(wave_CN, random, level_db=random.uniform(-65, -35), sample_rate=rate)
     return wave_CN
 
 

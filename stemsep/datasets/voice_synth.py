@@ -58,7 +58,7 @@ def _sing(notes: Sequence[Note], random: Generator, samples: int, stft: Stft) ->
     voiced_N = np.interp(np.arange(samples), np.arange(frames) * stft.hop, voiced_T)
     source = _glottal(pitch_N, random, stft.sample_rate) * voiced_N.astype(np.float32)
     breath = random.standard_normal(samples, dtype=np.float32)
-    voice_TF = stft.analyse(source + breath * (voiced_N * log_uniform(random, 0.005, 0.1)).astype(np.float32)) * vowel_TF
+    voice_TF = stft.analyse(source + breath * (voiced_N * log_uniform(random, 0.005, 0.3)).astype(np.float32)) * vowel_TF
     return stft.synthesise(voice_TF + stft.analyse(breath) * noise_TF, samples)
 
 
@@ -69,6 +69,7 @@ def _plan(notes: Sequence[Note], random: Generator, frame_s: np.ndarray,
     body = random.uniform(0.95, 1.1) * (1.0 if lowest < 52 else 1.15)       # shorter throats have higher formants
     vowels = _VOWELS[random.permutation(len(_VOWELS))[:random.integers(3, 7)]] * body
     slide_s, vibrato, rate_hz = random.uniform(0.02, 0.09), random.uniform(0.1, 0.6), random.uniform(4.5, 6.5)
+    scoop_range, falls = log_uniform(random, 0.2, 3.5), random.choice([0.0, 0.1, 0.4])
     wordy, attack_s, release_s = random.uniform(0.3, 1), random.uniform(0.015, 0.08), random.uniform(0.03, 0.15)
     pitch, loud = np.full(len(frame_s), float(notes[0].pitch)), np.zeros(len(frame_s))
     formants = np.tile(vowels[0], (len(frame_s), 1))
@@ -78,7 +79,9 @@ def _plan(notes: Sequence[Note], random: Generator, frame_s: np.ndarray,
         after = since >= -slide_s
         glide = np.clip((since + slide_s) / slide_s, 0, 1)
         swing = vibrato * np.clip((since - 0.2) / 0.3, 0, 1) * np.sin(2 * np.pi * rate_hz * since)
-        scoop = random.uniform(-0.6, 0.1) * np.exp(-np.maximum(since, 0) / 0.08)
+        scoop = random.uniform(-1, 0.2) * scoop_range * np.exp(-np.maximum(since, 0) / random.uniform(0.03, 0.15))
+        if random.random() < falls:
+            scoop -= random.uniform(1, 6) * np.clip((frame_s - note.end_s + 0.15) / 0.25, 0, 1)
         pitch = np.where(after, (1 - glide) * pitch + glide * (note.pitch + swing + scoop), pitch)
         vowel = np.clip((since + 0.03) / 0.08, 0, 1)[:, None]
         formants = (1 - vowel) * formants + vowel * vowels[random.integers(len(vowels))]
@@ -89,8 +92,8 @@ def _plan(notes: Sequence[Note], random: Generator, frame_s: np.ndarray,
         loud = np.maximum(loud, rise * (note.velocity / 127) * random.uniform(0.7, 1))
         if random.random() < wordy:
             _pronounce(noise_TF, since, random, stft)
-    wander = np.interp(frame_s, np.arange(0, frame_s[-1] + 1, 0.25),
-                       random.normal(0, 0.08, size=len(np.arange(0, frame_s[-1] + 1, 0.25))))
+    knots_s = np.arange(0, frame_s[-1] + 1, 0.25)
+    wander = np.interp(frame_s, knots_s, random.normal(0, 0.08, size=len(knots_s)))
     pitch_hz = 440 * 2 ** ((pitch + wander - 69) / 12)
     fifth = np.full((len(frame_s), 1), 4500 * body)
     return pitch_hz, loud, _filter(np.concatenate([formants, fifth], axis=1), random, stft), noise_TF
@@ -112,9 +115,9 @@ def _pronounce(noise_TF: np.ndarray, since_s: np.ndarray, random: Generator, stf
 def _glottal(pitch_hz: np.ndarray, random: Generator, sample_rate: int) -> np.ndarray:
     """Return pulses at a pitch given for every sample, float32 [N]: harmonics that fall by 6 to 12 dB an octave
     (the derivative of the glottal flow), band-limited below Nyquist."""
-    jitter = 1 + 0.004 * np.interp(np.arange(len(pitch_hz)), np.arange(0, len(pitch_hz) + 500, 500),
-                                   random.standard_normal(len(pitch_hz) // 500 + 2)[:len(
-                                       np.arange(0, len(pitch_hz) + 500, 500))])
+    rough = log_uniform(random, 0.002, 0.02)        # a shout is rougher than a croon
+    knots = np.arange(0, len(pitch_hz) + 500, 500)
+    jitter = 1 + rough * np.interp(np.arange(len(pitch_hz)), knots, random.standard_normal(len(knots)))
     phase = np.cumsum(pitch_hz * jitter / sample_rate)
     count = int(np.clip(0.45 * sample_rate / pitch_hz.max(), 1, 120))
     number = np.arange(1, count + 1)
