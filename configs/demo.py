@@ -1,7 +1,7 @@
 """Demo: python -m stemsep --config configs/demo.py
 
-Composes an hour of songs, trains a drum separator for real music and separates with it, on a laptop's CPU.
-Hardware, hours and SDR: not yet measured.
+Composes an hour of songs, trains a drum separator for real music and separates with it, on a
+laptop's CPU. Hardware, hours and SDR: not yet measured.
 """
 
 from stemsep.config import Config

@@ -1,7 +1,8 @@
-"""Vocals, drums, bass and other in stereo, as MUSDB18: python -m stemsep.train --config configs/four_stems.py
+"""Vocals, drums, bass and other in stereo, as MUSDB18: python -m stemsep.train --config
+configs/four_stems.py
 
-44.1 kHz stereo, one folder a song with vocals, drums, bass and other (and mixture) as WAV or FLAC, in the split folders
-train and test:
+44.1 kHz stereo, one folder a song with vocals, drums, bass and other (and mixture) as WAV or FLAC,
+in the split folders train and test:
     --config.data.source=folders:/data/musdb18hq
 Without a source it trains on demo songs in stereo. Hardware, hours and SDR: not yet measured.
 """
@@ -14,7 +15,7 @@ def get_config() -> Config:
     c.audio.sample_rate, c.audio.channels, c.audio.n_fft, c.audio.hop = 44100, 2, 4096, 1024
     c.data.source, c.data.demo.channels = "demo:data/demo_stereo", 2
     c.data.targets = {"vocals": ["vocals"], "drums": ["drums"], "bass": ["bass"], "other": "rest"}
-    c.data.window_frames = 128              # 3 s
+    c.data.window_frames = 128  # 3 s
     c.model.name, c.model.estimate, c.model.mask = "unet", "mask", "softmax"
     c.model.features, c.model.bin_affine, c.model.bins = "log", True, 2048
     c.loss.name, c.loss.balance = "complex_l1", "equal"

@@ -1,11 +1,12 @@
-"""stemsep: train networks that take songs apart into their instruments, and separate songs with them.
+"""stemsep: train networks that take songs apart into their instruments, and separate songs with
+them.
 
 Axes. Arrays whose axes matter carry them as a suffix of their name (``wave_CN``, ``mix_BTFC``):
 
     B batch    S stem    C audio channel    N sample    T frame    F frequency bin
 
-Importing this package imports neither JAX nor anything else that is slow; the public names are loaded when they
-are first used.
+Importing this package imports neither JAX nor anything else that is slow; the public names are
+loaded when they are first used.
 """
 
 from importlib import import_module

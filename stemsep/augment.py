@@ -1,7 +1,8 @@
-"""Augmentation of a batch of stems on the device. The mixture is formed afterwards, so it is always their sum."""
+"""Augmentation of a batch of stems on the device. The mixture is formed afterwards, so it is always
+their sum.
+"""
 
 import jax
-import jax.numpy as jnp
 
 from stemsep.config import AugmentConfig
 
@@ -13,5 +14,7 @@ def augment(keys_B: jax.Array, stems_BSTFC: jax.Array, config: AugmentConfig) ->
     """
     low, high = config.gain_db
     stems = stems_BSTFC.shape[1]
-    gain_db_BS = jax.vmap(lambda key: jax.random.uniform(key, (stems,), minval=low, maxval=high))(keys_B)
+    gain_db_BS = jax.vmap(lambda key: jax.random.uniform(key, (stems,), minval=low, maxval=high))(
+        keys_B
+    )
     return stems_BSTFC * (10 ** (gain_db_BS / 20))[:, :, None, None, None]

@@ -1,7 +1,9 @@
-"""Checkpoints through Orbax: host arrays, so that they restore on any number of devices; written asynchronously.
+"""Checkpoints through Orbax: host arrays, so that they restore on any number of devices; written
+asynchronously.
 
-A run is a folder: `checkpoints/` (Orbax), `config.json` and `log.jsonl`. A checkpoint holds the model (parameters,
-their average, batch statistics), the optimiser, and the configuration, so it can be used without its config file.
+A run is a folder: `checkpoints/` (Orbax), `config.json` and `log.jsonl`. A checkpoint holds the
+model (parameters, their average, batch statistics), the optimiser, and the configuration, so it can
+be used without its config file.
 """
 
 import dataclasses
@@ -28,19 +30,27 @@ class Checkpoints:
 
     def __init__(self, workdir: str | Path, *, keep: int = 2, read_only: bool = False) -> None:
         self.workdir = Path(workdir).absolute()
-        newest_and_best = policies.AnyPreservationPolicy([
-            policies.LatestN(keep), policies.BestN(get_metric_fn=_negative_loss, n=1)])
+        newest_and_best = policies.AnyPreservationPolicy(
+            [policies.LatestN(keep), policies.BestN(get_metric_fn=_negative_loss, n=1)]
+        )
         options = ocp.CheckpointManagerOptions(
-            best_fn=_negative_loss, preservation_policy=newest_and_best, read_only=read_only, create=not read_only,
-            cleanup_tmp_directories=not read_only)
-        self._manager = ocp.CheckpointManager(self.workdir / "checkpoints", options=options,
-                                              item_names=("model", "optimiser", "config"))
+            best_fn=_negative_loss,
+            preservation_policy=newest_and_best,
+            read_only=read_only,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+        )
+        self._manager = ocp.CheckpointManager(
+            self.workdir / "checkpoints",
+            options=options,
+            item_names=("model", "optimiser", "config"),
+        )
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._manager.close()       # waits for what is still being written
+        self._manager.close()  # waits for what is still being written
 
     def latest(self) -> int | None:
         """Return the newest committed step, or None."""
@@ -52,21 +62,35 @@ class Checkpoints:
         return self.latest() if step is None else step
 
     def save(self, step: int, state: TrainState, *, config: Config, loss: float) -> None:
-        """Save a state of host arrays; returns before it is written. `loss` of validation ranks it."""
-        self._manager.save(step, metrics={"loss": loss}, args=ocp.args.Composite(
-            model=ocp.args.StandardSave(_model(state)),
-            optimiser=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
-            config=ocp.args.JsonSave(configs.to_dict(config))))
+        """Save a state of host arrays; returns before it is written. `loss` of validation ranks it.
+        """
+        self._manager.save(
+            step,
+            metrics={"loss": loss},
+            args=ocp.args.Composite(
+                model=ocp.args.StandardSave(_model(state)),
+                optimiser=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+                config=ocp.args.JsonSave(configs.to_dict(config)),
+            ),
+        )
 
     def config(self, step: int) -> Config:
         """Return the configuration that a step was trained with."""
-        restored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
+        )
         return configs.from_dict(restored["config"])
 
     def raw(self, step: int) -> dict[str, Any]:
-        """Return all arrays of a step as they are stored, {"model": ..., "optimiser": ...}, in nested dicts."""
-        restored = self._manager.restore(step, args=ocp.args.Composite(
-            model=ocp.args.StandardRestore(), optimiser=ocp.args.StandardRestore()))
+        """Return all arrays of a step as they are stored, {"model": ..., "optimiser": ...}, in
+        nested dicts.
+        """
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardRestore(), optimiser=ocp.args.StandardRestore()
+            ),
+        )
         return {"model": restored["model"], "optimiser": restored["optimiser"]}
 
     def delete(self, step: int) -> None:
@@ -76,18 +100,35 @@ class Checkpoints:
     def restore(self, step: int, like: TrainState) -> TrainState:
         """Return the state of a step as host arrays; `like` gives its structure and shapes."""
         shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
-        restored = self._manager.restore(step, args=ocp.args.Composite(
-            model=ocp.args.StandardRestore(_model(shapes)),
-            optimiser=ocp.args.StandardRestore({"step": shapes.step, "opt_state": shapes.opt_state})))
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardRestore(_model(shapes)),
+                optimiser=ocp.args.StandardRestore(
+                    {"step": shapes.step, "opt_state": shapes.opt_state}
+                ),
+            ),
+        )
         model, optimiser = restored["model"], restored["optimiser"]
-        return TrainState(step=optimiser["step"], params=model["params"], batch_stats=model["batch_stats"],
-                          ema=model.get("ema"), opt_state=optimiser["opt_state"])
+        return TrainState(
+            step=optimiser["step"],
+            params=model["params"],
+            batch_stats=model["batch_stats"],
+            ema=model.get("ema"),
+            opt_state=optimiser["opt_state"],
+        )
 
     def variables(self, step: int) -> dict[str, Any]:
-        """Return what separation uses, host arrays: averaged parameters where there are any, batch statistics."""
-        restored = self._manager.restore(step, args=ocp.args.Composite(model=ocp.args.StandardRestore()))["model"]
+        """Return what separation uses, host arrays: averaged parameters where there are any, batch
+        statistics.
+        """
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(model=ocp.args.StandardRestore())
+        )["model"]
         params = restored.get("ema") or restored["params"]
-        return jax.tree.map(np.asarray, {"params": params, "batch_stats": restored.get("batch_stats") or {}})
+        return jax.tree.map(
+            np.asarray, {"params": params, "batch_stats": restored.get("batch_stats") or {}}
+        )
 
 
 def load(run: str | Path) -> tuple[Config, dict[str, Any]]:
@@ -99,11 +140,17 @@ def load(run: str | Path) -> tuple[Config, dict[str, Any]]:
     if run.name == "checkpoints" and not (run / "checkpoints").exists():
         run = run.parent
     if not (run / "checkpoints").is_dir():
-        raise InputError(f"{run}: no checkpoint here; give the workdir of a training run, as in --checkpoint runs/demo")
+        raise InputError(
+            f"{run}: no checkpoint here; give the workdir of a training run, "
+            "as in --checkpoint runs/demo"
+        )
     with Checkpoints(run, read_only=True) as checkpoints:
         step = checkpoints.best()
         if step is None:
-            raise InputError(f"{run}: the run has not saved a checkpoint yet; train it for config.train.save_every steps")
+            raise InputError(
+                f"{run}: the run has not saved a checkpoint yet; train it for "
+                "config.train.save_every steps"
+            )
         return checkpoints.config(step), checkpoints.variables(step)
 
 
@@ -116,13 +163,17 @@ def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
     changed = [name for name in now if was.get(name) != now[name]]
     for name in changed:
         if name.startswith(FIXED):
-            raise InputError(f"{workdir}: its checkpoint is of another network, config.{name} was {was.get(name)!r} and "
-                             f"is {now[name]!r}; give another --workdir, or the settings that it was made with")
+            raise InputError(
+                f"{workdir}: its checkpoint is of another network, config.{name} was "
+                f"{was.get(name)!r} and is {now[name]!r}; give another --workdir, or the settings "
+                "that it was made with"
+            )
     return [f"config.{name} was {was.get(name)!r}, is {now[name]!r}" for name in changed]
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as {"optim.lr": ...}; targets stay whole, and lists stand for tuples."""
+    """Return nested settings as {"optim.lr": ...}; targets stay whole, and lists stand for tuples.
+    """
     flat: dict[str, Any] = {}
     for name, value in values.items():
         path = prefix + name
@@ -134,7 +185,9 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _model(state: TrainState) -> dict[str, Any]:
-    """Return the part of a state that separation needs; what is empty is left out, as Orbax cannot hold it."""
+    """Return the part of a state that separation needs; what is empty is left out, as Orbax cannot
+    hold it.
+    """
     parts = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     return {name: parts[name] for name in ("params", "batch_stats", "ema") if parts[name]}
 

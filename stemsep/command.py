@@ -1,7 +1,7 @@
 """What every command shares: its flags, its configuration, and how it tells a user what went wrong.
 
-A command defines its flags in its `main()`, not when its module is imported, so that modules of commands can import
-each other.
+A command defines its flags in its `main()`, not when its module is imported, so that modules of
+commands can import each other.
 """
 
 import dataclasses
@@ -19,7 +19,9 @@ from stemsep.errors import InputError
 
 
 class _DictParser(flags.ArgumentParser):
-    """Parses a dict given as Python: --config.data.targets="{'drums': ['drums'], 'others': 'rest'}"."""
+    """Parses a dict given as Python: --config.data.targets="{'drums': ['drums'], 'others':
+    'rest'}".
+    """
 
     def parse(self, argument: Any) -> dict:
         value = argument if isinstance(argument, dict) else flag_types.ast.literal_eval(argument)
@@ -33,25 +35,34 @@ config_flags.register_flag_parser_for_type(dict, _DictParser())
 
 def define_config() -> flags.FlagHolder:
     """Define --config FILE and its overrides; the holder's value goes through `checked_config`."""
-    holder = config_flags.DEFINE_config_file("config", None, "a file in configs/; override with --config.train.steps=3")
-    flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS["config"])    # --help of the command shows it
+    holder = config_flags.DEFINE_config_file(
+        "config", None, "a file in configs/; override with --config.train.steps=3"
+    )
+    flags.FLAGS.register_key_flag_for_module(
+        sys.argv[0], flags.FLAGS["config"]
+    )  # --help of the command shows it
     return holder
 
 
 def checked_config(holder: flags.FlagHolder) -> Config:
     """Return the configuration of the command line, checked and read-only."""
     if holder.value is None:
-        raise InputError("--config is missing; give a configuration, as in --config configs/demo.py")
+        raise InputError(
+            "--config is missing; give a configuration, as in --config configs/demo.py"
+        )
     if not isinstance(holder.value, Config):
-        raise InputError(f"--config: get_config() returned {type(holder.value).__name__}, not a stemsep.config.Config")
+        raise InputError(
+            f"--config: get_config() returned {type(holder.value).__name__}, "
+            "not a stemsep.config.Config"
+        )
     return holder.value.check()
 
 
 def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> None:
     """Parse the flags, run `main(positional arguments)` and leave with its status.
 
-    An InputError, and what the system says about files and space, is one sentence on stderr and status 1. With
-    `config`, the names of overrides are checked before anything else is parsed.
+    An InputError, and what the system says about files and space, is one sentence on stderr and
+    status 1. With `config`, the names of overrides are checked before anything else is parsed.
     """
     logging.set_verbosity(logging.WARNING)
 
@@ -76,8 +87,11 @@ def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> Non
 def describe(problem: OSError) -> str:
     """Return one sentence for what the system refused: the file, the reason, the remedy."""
     remedy = {
-        errno.ENOENT: "check the path", errno.EACCES: "check its permissions", errno.EPERM: "check its permissions",
-        errno.ENOSPC: "free some space and run the same command again", errno.EROFS: "choose a place to write to",
+        errno.ENOENT: "check the path",
+        errno.EACCES: "check its permissions",
+        errno.EPERM: "check its permissions",
+        errno.ENOSPC: "free some space and run the same command again",
+        errno.EROFS: "choose a place to write to",
     }.get(problem.errno or 0)
     where = f"{problem.filename}: " if problem.filename else ""
     return f"{where}{problem.strerror or problem}" + (f"; {remedy}" if remedy else "")
@@ -92,7 +106,9 @@ def check_overrides(argv: list[str]) -> None:
         if name == "config":
             path = value if given else argv[position + 1] if position + 1 < len(argv) else ""
             if not os.path.isfile(path):
-                raise InputError(f"--config {path}: no such file; the configurations are in configs/")
+                raise InputError(
+                    f"--config {path}: no such file; the configurations are in configs/"
+                )
         elif name.startswith(("config.", "noconfig.")):
             _check_override(name.removeprefix("no").removeprefix("config."))
 
@@ -103,15 +119,18 @@ def _check_override(path: str) -> None:
     for name in path.split("[")[0].split("."):
         if not (isinstance(kind, type) and issubclass(kind, Section)):
             raise InputError(f"--config.{path}: {parents} is one value and has no setting {name!r}")
-        types = {f.name: f.type for f in dataclasses.fields(kind)}   # type: ignore[arg-type]
+        types = {f.name: f.type for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
         if name not in types:
             raise InputError(unknown(f"--config.{path}: {parents} has no setting", name, types))
         kind, parents = types[name], f"{parents}.{name}"
     if isinstance(kind, type) and issubclass(kind, Section):
-        raise InputError(f"--config.{path}: {parents} is a group; set one of {', '.join(f.name for f in dataclasses.fields(kind))}")
+        choices = ", ".join(f.name for f in dataclasses.fields(kind))  # type: ignore[arg-type]
+        raise InputError(f"--config.{path}: {parents} is a group; set one of {choices}")
 
 
 def no_arguments(argv: list[str]) -> None:
     """Raise InputError for positional arguments, which most commands do not take."""
     if argv:
-        raise InputError(f"{argv[0]!r} belongs to no flag; write settings as --config.train.steps=3")
+        raise InputError(
+            f"{argv[0]!r} belongs to no flag; write settings as --config.train.steps=3"
+        )

@@ -1,8 +1,8 @@
 """The typed configuration: every setting, its type and its only default.
 
-A file in configs/ is a delta (``c = Config(name="drums"); c.optim.lr = 4e-4; return c``); the command line is a delta
-to that (``--config.optim.lr=3e-4``). `Config.check` finds contradictions before any work starts and makes the
-configuration read-only. Imports no JAX.
+A file in configs/ is a delta (``c = Config(name="drums"); c.optim.lr = 4e-4; return c``); the
+command line is a delta to that (``--config.optim.lr=3e-4``). `Config.check` finds contradictions
+before any work starts and makes the configuration read-only. Imports no JAX.
 """
 
 import dataclasses
@@ -13,14 +13,14 @@ from typing import Any
 
 from stemsep.errors import InputError
 
-REST = "rest"           # in `data.targets`: everything that no other target names
+REST = "rest"  # in `data.targets`: everything that no other target names
 
 ESTIMATES = ("direct", "mask")
 MASKS = ("sigmoid", "softmax")
 FEATURES = ("magnitude", "log")
 MODELS = ("unet", "strided")
 LOSSES = ("magnitude_l1", "complex_l1")
-BALANCES = ("energy", "mixture", "equal")
+BALANCES = ("energy", "equal")
 OPTIMISERS = ("adamw", "adam")
 SCHEDULES = ("cosine", "step", "constant")
 MAPPINGS = ("pmap", "shard_map")
@@ -28,29 +28,31 @@ DTYPES = ("float32", "bfloat16")
 
 
 class Section:
-    """A group of settings: an unknown name is an error that lists the known ones; frozen, it is read-only."""
+    """A group of settings; an unknown name is an error that lists the known ones."""
 
     _frozen = False
 
     def __setattr__(self, name: str, value: Any) -> None:
-        known = [f.name for f in dataclasses.fields(self)]   # type: ignore[arg-type]
+        known = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
         if name not in known:
             raise InputError(unknown(f"{type(self).__name__} has no setting", name, known))
         if self._frozen:
-            raise InputError(f"{type(self).__name__}.{name} is read-only once the configuration was checked")
+            raise InputError(
+                f"{type(self).__name__}.{name} is read-only once the configuration was checked"
+            )
         object.__setattr__(self, name, value)
 
     def freeze(self) -> None:
         """Make this section and those in it read-only."""
         object.__setattr__(self, "_frozen", True)
-        for f in dataclasses.fields(self):   # type: ignore[arg-type]
+        for f in dataclasses.fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
             if isinstance(value, Section):
                 value.freeze()
 
 
 def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
-    """Return the sentence for a wrong name: what it is not, the nearest right one, and all choices."""
+    """Return the sentence for a wrong name: the nearest right one, and all choices."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ";"
@@ -59,8 +61,8 @@ def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
 
 @dataclass
 class AudioConfig(Section):
-    sample_rate: int = 44100            # Hz that songs are resampled to for training
-    channels: int = 1                   # 1: stereo is averaged; 2: mono is doubled
+    sample_rate: int = 44100  # Hz that songs are resampled to for training
+    channels: int = 1  # 1: stereo is averaged; 2: mono is doubled
     n_fft: int = 2048
     hop: int = 512
 
@@ -73,49 +75,48 @@ class DemoConfig(Section):
     seconds: float = 20.0
     seed: int = 0
     channels: int = 1
-    soundfonts: tuple[str, ...] = ()    # further .sf2/.sf3 files beside the default font
+    soundfonts: tuple[str, ...] = ()  # further .sf2/.sf3 files beside the default font
 
 
 @dataclass
 class DataConfig(Section):
-    source: str = "demo:data/demo"      # layout:path
-    store: str = ""                     # empty: data/stores/<name>
+    source: str = "demo:data/demo"  # layout:path
+    store: str = ""  # empty: data/stores/<name>
     # What the network separates: target -> the stems that make it up, or "rest".
     targets: dict = field(default_factory=lambda: {"drums": ["drums"], "accompaniment": REST})
-    stems: tuple[str, ...] = ()         # stems kept apart in the store; empty: those that the targets name
-    recipe: str = ""                    # YAML that groups stem files; empty: General MIDI instruments and file names
+    stems: tuple[str, ...] = ()  # stems kept apart in the store; empty: those that the targets name
+    recipe: str = ""  # YAML that groups stem files; empty: General MIDI instruments and file names
     window_frames: int = 128
-    prefetch: int = 4                   # batches read ahead of the step
-    workers: int = 0                    # processes that preprocess; 0: one a core
+    prefetch: int = 4  # batches read ahead of the step
+    workers: int = 0  # processes that preprocess; 0: one a core
     demo: DemoConfig = field(default_factory=DemoConfig)
 
 
 @dataclass
 class AugmentConfig(Section):
-    remix: float = 1.0                  # share of windows whose targets are drawn each by itself, from any song
+    remix: float = 1.0  # share of windows whose targets are drawn each by itself, from any song
     gain_db: tuple[float, float] = (-8.0, 6.0)
 
 
 @dataclass
 class ModelConfig(Section):
     name: str = "unet"
-    widths: tuple[int, ...] = (32, 64, 128, 256, 512)   # channels a level; the last is the middle
+    widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # channels a level; the last is the middle
     dropout: float = 0.4
-    norm_momentum: float = 0.99         # of the running statistics of batch norm
-    dtype: str = "float32"              # of the computation; parameters are float32
-    estimate: str = "direct"            # what the outputs mean: magnitudes, or masks of the mixture
-    mask: str = "softmax"               # over stems, or "sigmoid" a stem
-    features: str = "magnitude"         # what the network sees; "log": log1p(100 magnitude)
-    bins: int = 0                       # lowest bins that the network sees; masks repeat the last above; 0: all
-    bin_affine: bool = False            # a learned scale and offset per bin of the input
+    norm_momentum: float = 0.99  # of the running statistics of batch norm
+    dtype: str = "float32"  # of the computation; parameters are float32
+    estimate: str = "direct"  # what the outputs mean: magnitudes, or masks of the mixture
+    mask: str = "softmax"  # over stems, or "sigmoid" a stem
+    features: str = "magnitude"  # what the network sees; "log": log1p(100 magnitude)
+    bins: int = 0  # lowest bins that the network sees; masks repeat the last above; 0: all
+    bin_affine: bool = False  # a learned scale and offset per bin of the input
 
 
 @dataclass
 class LossConfig(Section):
     name: str = "magnitude_l1"
-    # Weight of each target: "energy" is the paper's rule, "equal" 1/S, "mixture" 1 over the mixture's magnitude.
-    balance: str = "energy"
-    alpha: tuple[float, ...] = ()       # given weights, one a target; they replace the balance
+    balance: str = "energy"  # weights of the targets: the paper's rule, or "equal"
+    alpha: tuple[float, ...] = ()  # given weights, one a target; they replace the balance
 
 
 @dataclass
@@ -123,26 +124,28 @@ class OptimConfig(Section):
     name: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-6
-    schedule: str = "step"              # the paper's: lr for the first half of the steps, a tenth for the second
+    schedule: str = (
+        "step"  # the paper's: lr for the first half of the steps, a tenth for the second
+    )
     warmup_steps: int = 0
-    clip_norm: float = 0.0              # of the whole gradient; 0: no clipping
-    ema_decay: float = 0.0              # of the averaged parameters that are validated and used; 0: none
+    clip_norm: float = 0.0  # of the whole gradient; 0: no clipping
+    ema_decay: float = 0.0  # of the averaged parameters that are validated and used; 0: none
 
 
 @dataclass
 class TrainConfig(Section):
     steps: int = 20000
-    batch: int = 16                     # windows a step, over all devices
-    save_every: int = 1000              # steps between checkpoints, each with a validation
+    batch: int = 16  # windows a step, over all devices
+    save_every: int = 1000  # steps between checkpoints, each with a validation
     validate_windows: int = 64
     log_every: int = 50
-    keep: int = 2                       # newest checkpoints kept, beside the best
+    keep: int = 2  # newest checkpoints kept, beside the best
 
 
 @dataclass
 class SeparateConfig(Section):
-    overlap: float = 0.5                # share of a window that the next one covers again
-    batch: int = 8                      # windows at once, over all devices
+    overlap: float = 0.5  # share of a window that the next one covers again
+    batch: int = 8  # windows at once, over all devices
 
 
 @dataclass
@@ -167,29 +170,41 @@ class Config(Section):
     @property
     def targets(self) -> dict[str, tuple[str, ...]]:
         """What is separated, in order: target -> names of the store's stems that add up to it."""
-        named = {name: () if stems == REST else tuple(stems) for name, stems in self.data.targets.items()}
+        named = {
+            name: () if stems == REST else tuple(stems) for name, stems in self.data.targets.items()
+        }
         taken = {stem for stems in named.values() for stem in stems}
         rest = tuple(stem for stem in self.stems if stem not in taken)
         return {name: stems or rest for name, stems in named.items()}
 
     @property
     def stems(self) -> tuple[str, ...]:
-        """The stems that the store keeps apart, in order; "rest", where a target wants it, is the last."""
+        """The stems that the store keeps apart, in order; "rest", where a target wants it, is the
+        last.
+        """
         named = [stem for stems in self.data.targets.values() if stems != REST for stem in stems]
         stems = self.data.stems or tuple(named)
         wants_rest = REST in self.data.targets.values()
         return stems + ((REST,) if wants_rest and REST not in stems else ())
 
     def check(self) -> "Config":
-        """Check types, names and combinations, then make the configuration read-only; returns itself.
+        """Check types, names and combinations, then make the configuration read-only; returns
+        itself.
 
         Raises InputError with one sentence that names the field and the choices.
         """
         check_types(self, "config")
         choices = {
-            "parallel": MAPPINGS, "model.name": MODELS, "model.estimate": ESTIMATES, "model.mask": MASKS,
-            "model.features": FEATURES, "model.dtype": DTYPES, "loss.name": LOSSES, "loss.balance": BALANCES,
-            "optim.name": OPTIMISERS, "optim.schedule": SCHEDULES,
+            "parallel": MAPPINGS,
+            "model.name": MODELS,
+            "model.estimate": ESTIMATES,
+            "model.mask": MASKS,
+            "model.features": FEATURES,
+            "model.dtype": DTYPES,
+            "loss.name": LOSSES,
+            "loss.balance": BALANCES,
+            "optim.name": OPTIMISERS,
+            "optim.schedule": SCHEDULES,
         }
         for path, known in choices.items():
             value = lookup(self, path)
@@ -208,59 +223,112 @@ class Config(Section):
     def _check_audio(self) -> None:
         audio = self.audio
         if audio.n_fft % 2 or audio.hop > audio.n_fft // 2:
-            raise InputError(f"config.audio: n_fft {audio.n_fft} must be even and hop {audio.hop} at most half of it")
+            raise InputError(
+                f"config.audio: n_fft {audio.n_fft} must be even and hop {audio.hop} at most half "
+                "of it"
+            )
         low, high = self.augment.gain_db
         if low > high:
-            raise InputError(f"config.augment.gain_db: {low} dB to {high} dB is an empty range; give the lower first")
+            raise InputError(
+                f"config.augment.gain_db: {low} dB to {high} dB is an empty range; give the "
+                "lower first"
+            )
 
     def _check_targets(self) -> None:
         targets = self.data.targets
         if not targets:
-            raise InputError("config.data.targets is empty; name at least one, as in {'drums': ['drums']}")
+            raise InputError(
+                "config.data.targets is empty; name at least one, as in {'drums': ['drums']}"
+            )
         seen: dict[str, str] = {}
         for name, stems in targets.items():
             if not isinstance(name, str) or not name or any(c in name for c in "/\\\0"):
-                raise InputError(f"config.data.targets: {name!r} cannot name a target (it names a file)")
+                raise InputError(
+                    f"config.data.targets: {name!r} cannot name a target (it names a file)"
+                )
             if stems == REST:
                 stems = [REST]
-            if not isinstance(stems, (list, tuple)) or not stems or not all(isinstance(s, str) for s in stems):
-                raise InputError(f"config.data.targets: {name!r} needs a list of stems or 'rest', not {stems!r}")
+            if (
+                not isinstance(stems, (list, tuple))
+                or not stems
+                or not all(isinstance(s, str) for s in stems)
+            ):
+                raise InputError(
+                    f"config.data.targets: {name!r} needs a list of stems or 'rest', not {stems!r}"
+                )
             for stem in stems:
                 if stem in seen:
-                    raise InputError(f"config.data.targets: stem {stem!r} is in both {seen[stem]!r} and {name!r}")
+                    raise InputError(
+                        f"config.data.targets: stem {stem!r} is in both {seen[stem]!r} and {name!r}"
+                    )
                 if self.data.stems and stem != REST and stem not in self.data.stems:
-                    raise InputError(unknown(f"config.data.targets: {name!r} names stem", stem, self.data.stems))
+                    raise InputError(
+                        unknown(f"config.data.targets: {name!r} names stem", stem, self.data.stems)
+                    )
                 seen[stem] = name
         if not all(self.targets.values()):
-            raise InputError("config.data.targets: 'rest' is empty because every stem of config.data.stems is named")
+            raise InputError(
+                "config.data.targets: 'rest' is empty because every stem of config.data.stems is "
+                "named"
+            )
         if self.loss.alpha and len(self.loss.alpha) != len(targets):
-            raise InputError(f"config.loss.alpha has {len(self.loss.alpha)} weights for {len(targets)} targets")
+            raise InputError(
+                f"config.loss.alpha has {len(self.loss.alpha)} weights for {len(targets)} targets"
+            )
 
     def _check_model(self) -> None:
         model = self.model
         if not model.widths or min(model.widths) < 1:
-            raise InputError(f"config.model.widths {model.widths} must hold at least one width, each at least 1")
+            raise InputError(
+                f"config.model.widths {model.widths} must hold at least one width, each at least 1"
+            )
         if model.bins > self.audio.n_fft // 2 + 1:
-            raise InputError(f"config.model.bins is {model.bins}; n_fft {self.audio.n_fft} has only "
-                             f"{self.audio.n_fft // 2 + 1}")
+            raise InputError(
+                f"config.model.bins is {model.bins}; n_fft {self.audio.n_fft} has only "
+                f"{self.audio.n_fft // 2 + 1}"
+            )
         if model.bins and model.estimate == "direct":
-            raise InputError("config.model.bins needs estimate 'mask': a direct magnitude above them is unknown")
+            raise InputError(
+                "config.model.bins needs estimate 'mask': a direct magnitude above them is unknown"
+            )
         if model.estimate == "mask" and model.mask == "softmax" and len(self.data.targets) < 2:
-            raise InputError("config.model.mask 'softmax' needs two targets or more (one would get the whole "
-                             "mixture); use 'sigmoid' or add a target")
+            raise InputError(
+                "config.model.mask 'softmax' needs two targets or more (one would get the whole "
+                "mixture); use 'sigmoid' or add a target"
+            )
         if self.train.batch < 1 or self.train.steps < 0:
             raise InputError("config.train: batch must be at least 1 and steps at least 0")
 
 
 RANGES: dict[str, tuple[float, float]] = {
-    "audio.sample_rate": (1000, 768000), "audio.channels": (1, 2), "audio.n_fft": (16, 65536), "audio.hop": (1, 32768),
-    "data.demo.tracks": (1, 10**6), "data.demo.seconds": (1, 3600), "data.demo.channels": (1, 2),
-    "data.window_frames": (2, 65536), "data.prefetch": (1, 1024), "data.workers": (0, 1024), "seed": (0, 2**31 - 1),
-    "data.demo.seed": (0, 2**31 - 1), "augment.remix": (0, 1), "model.dropout": (0, 0.99),
-    "model.norm_momentum": (0, 1), "model.bins": (0, 32769), "optim.lr": (0, 10), "optim.weight_decay": (0, 10),
-    "optim.warmup_steps": (0, 10**9), "optim.clip_norm": (0, 10**6), "optim.ema_decay": (0, 0.999999),
-    "train.steps": (0, 10**9), "train.batch": (1, 10**6), "train.save_every": (1, 10**9), "train.keep": (1, 1000),
-    "train.validate_windows": (1, 10**6), "train.log_every": (1, 10**9), "separate.overlap": (0, 0.95),
+    "audio.sample_rate": (1000, 768000),
+    "audio.channels": (1, 2),
+    "audio.n_fft": (16, 65536),
+    "audio.hop": (1, 32768),
+    "data.demo.tracks": (1, 10**6),
+    "data.demo.seconds": (1, 3600),
+    "data.demo.channels": (1, 2),
+    "data.window_frames": (2, 65536),
+    "data.prefetch": (1, 1024),
+    "data.workers": (0, 1024),
+    "seed": (0, 2**31 - 1),
+    "data.demo.seed": (0, 2**31 - 1),
+    "augment.remix": (0, 1),
+    "model.dropout": (0, 0.99),
+    "model.norm_momentum": (0, 1),
+    "model.bins": (0, 32769),
+    "optim.lr": (0, 10),
+    "optim.weight_decay": (0, 10),
+    "optim.warmup_steps": (0, 10**9),
+    "optim.clip_norm": (0, 10**6),
+    "optim.ema_decay": (0, 0.999999),
+    "train.steps": (0, 10**9),
+    "train.batch": (1, 10**6),
+    "train.save_every": (1, 10**9),
+    "train.keep": (1, 1000),
+    "train.validate_windows": (1, 10**6),
+    "train.log_every": (1, 10**9),
+    "separate.overlap": (0, 0.95),
     "separate.batch": (1, 10**5),
 }
 
@@ -273,23 +341,28 @@ def lookup(config: Any, path: str) -> Any:
 
 
 def check_types(section: Section, path: str) -> None:
-    """Raise InputError at the first setting whose value has not its annotated type; whole numbers may stand for
-    floats, lists for tuples."""
-    for f in dataclasses.fields(section):   # type: ignore[arg-type]
+    """Raise InputError at the first setting whose value has not its annotated type; whole numbers
+    may stand for floats, lists for tuples.
+    """
+    for f in dataclasses.fields(section):  # type: ignore[arg-type]
         value, here = getattr(section, f.name), f"{path}.{f.name}"
         if isinstance(value, Section):
             check_types(value, here)
             continue
         kind = typing.get_origin(f.type) or f.type
         if kind is tuple and isinstance(value, (list, tuple)):
-            value = tuple(convert(v, item, here) for v, item in zip(value, item_types(f.type, len(value), here)))
+            value = tuple(
+                convert(v, item, here)
+                for v, item in zip(value, item_types(f.type, len(value), here))
+            )
         else:
             value = convert(value, kind, here)
         setattr(section, f.name, value)
 
 
 def item_types(kind: Any, length: int, here: str) -> tuple:
-    """Return the type of each item of a tuple type; raises InputError when the length is another."""
+    """Return the type of each item of a tuple type; raises InputError when the length is another.
+    """
     items = typing.get_args(kind)
     if items[-1] is Ellipsis:
         return (items[0],) * length
@@ -325,5 +398,13 @@ def build(kind: Any, values: dict[str, Any], path: str) -> Any:
         if name not in known:
             raise InputError(unknown(f"{path} has no setting", name, known))
         current = getattr(section, name)
-        setattr(section, name, build(type(current), value, f"{path}.{name}") if isinstance(current, Section) else value)
+        setattr(
+            section,
+            name,
+            (
+                build(type(current), value, f"{path}.{name}")
+                if isinstance(current, Section)
+                else value
+            ),
+        )
     return section

@@ -4,6 +4,6 @@
 class InputError(ValueError):
     """What was given cannot be used: one sentence that names the file or field and the remedy.
 
-    Commands print the sentence and end with status 1; every other exception is a fault of ours and keeps its
-    traceback.
+    Commands print the sentence and end with status 1; every other exception is a fault of ours and
+    keeps its traceback.
     """

@@ -1,4 +1,5 @@
-"""What the network sees of a mixture, and what its output means: complex spectrograms of the stems."""
+"""What the network sees of a mixture, and what its output means: complex spectrograms of the stems.
+"""
 
 from dataclasses import dataclass
 from typing import Any, Mapping
@@ -9,19 +10,21 @@ import jax.numpy as jnp
 from stemsep import models
 from stemsep.config import Config
 
-Variables = Mapping[str, Any]       # {"params": ..., "batch_stats": ...}
+Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}
 
 
 @dataclass(frozen=True)
 class Estimator:
-    """A network with the meaning of its input and output; hashable, its parameters are given at every call."""
+    """A network with the meaning of its input and output; hashable, its parameters are given at
+    every call.
+    """
 
-    network: Any                    # maps [B, T, F, C] to [B, T, F, S·C]
+    network: Any  # maps [B, T, F, C] to [B, T, F, S·C]
     stems: int
     channels: int
-    seen_bins: int                  # lowest bins of the spectrogram that the network sees
-    estimate: str                   # "direct" or "mask"
-    mask: str                       # "softmax" or "sigmoid"
+    seen_bins: int  # lowest bins of the spectrogram that the network sees
+    estimate: str  # "direct" or "mask"
+    mask: str  # "softmax" or "sigmoid"
     log_features: bool
 
     def init(self, key: jax.Array, frames: int) -> dict[str, Any]:
@@ -29,44 +32,71 @@ class Estimator:
         x_BTFC = jnp.zeros((1, frames, self.seen_bins, self.channels))
         return self.network.init(key, x_BTFC, train=False)
 
-    def __call__(self, variables: Variables, mix_BTFC: jax.Array, *, scale: float | jax.Array = 1.0) -> jax.Array:
+    def __call__(
+        self, variables: Variables, mix_BTFC: jax.Array, *, scale: float | jax.Array = 1.0
+    ) -> jax.Array:
         """Estimate the stems, complex64 [B, S, T, F, C], of a mixture of any number of bins.
 
-        scale: factor that brings the mixture's magnitudes to those of training, where its STFT has another length.
+        scale: factor that brings the mixture's magnitudes to those of training, where its STFT has
+        another length.
         """
         output = self.network.apply(variables, self.features(mix_BTFC, scale), train=False)
         return self.stems_of(output, mix_BTFC, scale)
 
-    def train(self, variables: Variables, mix_BTFC: jax.Array, *, dropout: jax.Array) -> tuple[jax.Array, Any]:
+    def train(
+        self, variables: Variables, mix_BTFC: jax.Array, *, dropout: jax.Array
+    ) -> tuple[jax.Array, Any]:
         """Estimate the stems as in training; returns them and the new batch statistics."""
-        output, new = self.network.apply(variables, self.features(mix_BTFC, 1.0), train=True,
-                                         rngs={"dropout": dropout}, mutable=["batch_stats"])
+        output, new = self.network.apply(
+            variables,
+            self.features(mix_BTFC, 1.0),
+            train=True,
+            rngs={"dropout": dropout},
+            mutable=["batch_stats"],
+        )
         return self.stems_of(output, mix_BTFC, 1.0), new.get("batch_stats", {})
 
     def features(self, mix_BTFC: jax.Array, scale: float | jax.Array) -> jax.Array:
-        """Return what the network sees, float32 [B, T, seen_bins, C]; bins that the mixture has not are zero."""
-        seen = jnp.abs(mix_BTFC[:, :, :self.seen_bins]) * scale
+        """Return what the network sees, float32 [B, T, seen_bins, C]; bins that the mixture has not
+        are zero.
+        """
+        seen = jnp.abs(mix_BTFC[:, :, : self.seen_bins]) * scale
         missing = self.seen_bins - seen.shape[2]
         seen = jnp.pad(seen, ((0, 0), (0, 0), (0, missing), (0, 0)))
         return jnp.log1p(100 * seen) if self.log_features else seen
 
-    def stems_of(self, output_BTFK: jax.Array, mix_BTFC: jax.Array, scale: float | jax.Array) -> jax.Array:
+    def stems_of(
+        self, output_BTFK: jax.Array, mix_BTFC: jax.Array, scale: float | jax.Array
+    ) -> jax.Array:
         """Turn the network's output into complex stems, float32 arithmetic throughout."""
         batch, frames, bins = mix_BTFC.shape[:3]
-        output = output_BTFK.astype(jnp.float32).reshape(*output_BTFK.shape[:3], self.stems, self.channels)
+        output = output_BTFK.astype(jnp.float32).reshape(
+            *output_BTFK.shape[:3], self.stems, self.channels
+        )
         output_BSTFC = jnp.moveaxis(output, 3, 1)[:, :, :, :bins]
         above = bins - output_BSTFC.shape[3]
         mix_B1TFC = mix_BTFC[:, None]
         if self.estimate == "direct":
-            magnitudes = jnp.pad(jax.nn.relu(output_BSTFC), ((0, 0), (0, 0), (0, 0), (0, above), (0, 0))) / scale
+            magnitudes = (
+                jnp.pad(jax.nn.relu(output_BSTFC), ((0, 0), (0, 0), (0, 0), (0, above), (0, 0)))
+                / scale
+            )
             modulus = jnp.abs(mix_B1TFC)
             # The mixture's phase; where the mixture is silent, so is the stem.
-            return magnitudes * jnp.where(modulus > 0, mix_B1TFC / jnp.where(modulus > 0, modulus, 1), 0)
-        masks = jax.nn.softmax(output_BSTFC, axis=1) if self.mask == "softmax" else jax.nn.sigmoid(output_BSTFC)
-        if above:       # a band that the network never saw goes the way of the highest bins that it saw
-            top = masks[:, :, :, -max(1, self.seen_bins // 32):].mean(3, keepdims=True)
-            masks = jnp.concatenate([masks, jnp.broadcast_to(
-                top, (batch, self.stems, frames, above, self.channels))], axis=3)
+            return magnitudes * jnp.where(
+                modulus > 0, mix_B1TFC / jnp.where(modulus > 0, modulus, 1), 0
+            )
+        masks = (
+            jax.nn.softmax(output_BSTFC, axis=1)
+            if self.mask == "softmax"
+            else jax.nn.sigmoid(output_BSTFC)
+        )
+        if above:  # a band that the network never saw goes the way of the highest bins that it saw
+            top = masks[:, :, :, -max(1, self.seen_bins // 32) :].mean(3, keepdims=True)
+            masks = jnp.concatenate(
+                [masks, jnp.broadcast_to(top, (batch, self.stems, frames, above, self.channels))],
+                axis=3,
+            )
         return masks * mix_B1TFC
 
 
@@ -77,6 +107,15 @@ def make_estimator(config: Config, *, axis_name: str | None = None) -> Estimator
     """
     stems, channels = len(config.targets), config.audio.channels
     seen = config.model.bins or config.audio.n_fft // 2 + 1
-    network = models.build(config.model, bins=seen, channels=channels, outputs=stems * channels, axis_name=axis_name)
-    return Estimator(network, stems, channels, seen, config.model.estimate, config.model.mask,
-                     config.model.features == "log")
+    network = models.build(
+        config.model, bins=seen, channels=channels, outputs=stems * channels, axis_name=axis_name
+    )
+    return Estimator(
+        network,
+        stems,
+        channels,
+        seen,
+        config.model.estimate,
+        config.model.mask,
+        config.model.features == "log",
+    )

@@ -17,19 +17,31 @@ from stemsep.errors import InputError
 class Log:
     """The log of a training run.
 
-    Metrics of the steps stay on the device until the next log point, so reading them never holds up the loop; a loss
-    that is not finite is therefore found one log point late, and the step it came from is named. `get` brings metrics
-    from the device to the host.
+    Metrics of the steps stay on the device until the next log point, so reading them never holds up
+    the loop; a loss that is not finite is therefore found one log point late, and the step it came
+    from is named. `get` brings metrics from the device to the host.
     """
 
-    def __init__(self, workdir: Path, *, start: int, steps: int, seconds_a_step: float, visible: bool,
-                 get: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        start: int,
+        steps: int,
+        seconds_a_step: float,
+        visible: bool,
+        get: Callable[[Any], Any],
+    ) -> None:
         self._seconds_a_step, self._visible, self._get = seconds_a_step, visible, get
-        self._new: list[tuple[int, Any]] = []       # since the last log point
-        self._due: tuple[list[tuple[int, Any]], dict[str, float]] | None = None     # the point before: still to be read
+        self._new: list[tuple[int, Any]] = []  # since the last log point
+        self._due: tuple[list[tuple[int, Any]], dict[str, float]] | None = (
+            None  # the point before: still to be read
+        )
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
         self._file = open_log(workdir / "log.jsonl", start) if visible else None
-        self._bar = tqdm(total=steps, initial=start, unit="step", disable=not visible, dynamic_ncols=True)
+        self._bar = tqdm(
+            total=steps, initial=start, unit="step", disable=not visible, dynamic_ncols=True
+        )
 
     def __enter__(self) -> "Log":
         return self
@@ -48,7 +60,7 @@ class Log:
 
     def pause(self) -> None:
         """Start the clock anew: what came before (a validation, a save) was no training."""
-        self._since_s, self._waited_s, self._done = time.perf_counter(), 0.0, self._bar.n
+        self._since_s, self._waited_s, self._done = time.perf_counter(), 0.0, int(self._bar.n)
 
     def step(self, step: int, metrics: Any) -> None:
         """Note the metrics of a step, arrays on the device."""
@@ -56,16 +68,26 @@ class Log:
         self._bar.update()
 
     def point(self) -> None:
-        """Read and write the metrics up to the log point before, then make this one the next to be read."""
+        """Read and write the metrics up to the log point before, then make this one the next to be
+        read.
+        """
         self._read_due()
         elapsed_s, steps = time.perf_counter() - self._since_s, self._bar.n - self._done
-        speed = {"steps_per_s": steps / elapsed_s, "audio_s_per_s": steps * self._seconds_a_step / elapsed_s,
-                 "input_wait": self._waited_s / elapsed_s} if steps else {}
+        speed = (
+            {
+                "steps_per_s": steps / elapsed_s,
+                "audio_s_per_s": steps * self._seconds_a_step / elapsed_s,
+                "input_wait": self._waited_s / elapsed_s,
+            }
+            if steps
+            else {}
+        )
         self._due, self._new = (self._new, speed), []
         self.pause()
 
     def flush(self) -> None:
-        """Read everything now; before a checkpoint is made, so that a broken state is never saved."""
+        """Read everything now; before a checkpoint is made, so that a broken state is never saved.
+        """
         self.point()
         self._read_due()
 
@@ -89,12 +111,26 @@ class Log:
         values = [(step, self._get(metrics)) for step, metrics in pending]
         for step, metrics in values:
             if not math.isfinite(metrics["loss"]):
-                raise InputError(f"step {step}: the loss is {float(metrics['loss'])}; training stopped, and the last "
-                                 "checkpoint is from before; lower config.optim.lr or set config.optim.clip_norm=1")
-        mean = {name: float(np.mean([metrics[name] for _, metrics in values])) for name in values[0][1]}
-        self.write({"step": values[-1][0], **mean, **{name: round(value, 6) for name, value in speed.items()}})
-        self._bar.set_postfix_str(f"loss {mean['loss']:.4f}, {speed.get('audio_s_per_s', 0):.0f}x real time, "
-                                  f"{100 * speed.get('input_wait', 0):.1f} % waiting for input", refresh=False)
+                raise InputError(
+                    f"step {step}: the loss is {float(metrics['loss'])}; training stopped, and the "
+                    "last checkpoint is from before; lower config.optim.lr or set "
+                    "config.optim.clip_norm=1"
+                )
+        mean = {
+            name: float(np.mean([metrics[name] for _, metrics in values])) for name in values[0][1]
+        }
+        self.write(
+            {
+                "step": values[-1][0],
+                **mean,
+                **{name: round(value, 6) for name, value in speed.items()},
+            }
+        )
+        self._bar.set_postfix_str(
+            f"loss {mean['loss']:.4f}, {speed.get('audio_s_per_s', 0):.0f}x real time, "
+            f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
+            refresh=False,
+        )
 
 
 def open_log(path: Path, start: int) -> Any:
@@ -106,7 +142,7 @@ def open_log(path: Path, start: int) -> Any:
                 if json.loads(line)["step"] <= start:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
-                pass            # the line that a killed run left unfinished
+                pass  # the line that a killed run left unfinished
     scratch = path.with_suffix(".tmp")
     scratch.write_text("".join(kept))
     os.replace(scratch, path)

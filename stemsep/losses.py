@@ -8,7 +8,9 @@ import numpy as np
 
 
 def magnitude_l1(estimate_BSTFC: jax.Array, stems_BSTFC: jax.Array) -> jax.Array:
-    """Mean absolute error of the magnitudes, float32 [S] (arXiv:1810.11520, eq. 1, without its weights)."""
+    """Mean absolute error of the magnitudes, float32 [S] (arXiv:1810.11520, eq. 1, without its
+    weights).
+    """
     return jnp.abs(magnitude(estimate_BSTFC) - magnitude(stems_BSTFC)).mean((0, 2, 3, 4))
 
 
@@ -24,15 +26,18 @@ LOSSES: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 def magnitude(spec: jax.Array) -> jax.Array:
-    """Return |spec| with a gradient that is finite at zero (silence), where that of `jnp.abs` is not."""
-    return jnp.sqrt(spec.real ** 2 + spec.imag ** 2 + 1e-14)
+    """Return |spec| with a gradient that is finite at zero (silence), where that of `jnp.abs` is
+    not.
+    """
+    return jnp.sqrt(spec.real**2 + spec.imag**2 + 1e-14)
 
 
 def energy_weights(mean_norms_S: np.ndarray) -> np.ndarray:
     """Return the paper's weights of the stems, which balance loud and quiet ones; they sum to 1.
 
-    mean_norms_S: mean 2-norm of each stem's spectrogram frames. α_i ∝ 1 / mean‖s_i‖₂ (arXiv:1810.11520, section 3.2).
-    A stem that is silent throughout gets the weight of the quietest one that sounds; all silent: equal weights.
+    mean_norms_S: mean 2-norm of each stem's spectrogram frames. α_i ∝ 1 / mean‖s_i‖₂
+    (arXiv:1810.11520, section 3.2). A stem that is silent throughout gets the weight of the
+    quietest one that sounds; all silent: equal weights.
     """
     norms = np.asarray(mean_norms_S, np.float64)
     if not norms.any():

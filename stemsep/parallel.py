@@ -1,7 +1,7 @@
 """Devices: the only file that says pmap, shard_map, mesh or process.
 
-A step is written for one device; its only collectives are means over the axis `AXIS`. `DataParallel` maps it over
-all devices, with the state replicated and the batch split.
+A step is written for one device; its only collectives are means over the axis `AXIS`.
+`DataParallel` maps it over all devices, with the state replicated and the batch split.
 """
 
 import os
@@ -19,37 +19,48 @@ AXIS = "data"
 
 
 def prepare() -> None:
-    """Set what JAX must know before it starts: compiler flags, the compilation cache, the other processes.
+    """Set what JAX must know before it starts: compiler flags, the compilation cache, the other
+    processes.
 
-    Call it first in every command that computes. Several processes are joined when a launcher (launch/local.sh) set
-    STEMSEP_COORDINATOR, STEMSEP_PROCESSES and STEMSEP_PROCESS, or STEMSEP_CLUSTER=auto on a cluster that JAX knows.
+    Call it first in every command that computes. Several processes are joined when a launcher
+    (launch/local.sh) set STEMSEP_COORDINATOR, STEMSEP_PROCESSES and STEMSEP_PROCESS, or
+    STEMSEP_CLUSTER=auto on a cluster that JAX knows.
     """
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     version = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
     flags = os.environ.get("XLA_FLAGS", "")
-    if flag not in flags and (0, 10) <= version < (0, 12):      # XLA ends the process at a flag that it does not know
+    if flag not in flags and (0, 10) <= version < (
+        0,
+        12,
+    ):  # XLA ends the process at a flag that it does not know
         os.environ["XLA_FLAGS"] = f"{flags} {flag}=-individual_convolution".strip()
     cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if not cache:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "stemsep", "xla"))
     if "STEMSEP_COORDINATOR" in os.environ:
-        jax.distributed.initialize(os.environ["STEMSEP_COORDINATOR"], int(os.environ["STEMSEP_PROCESSES"]),
-                                   int(os.environ["STEMSEP_PROCESS"]))
+        jax.distributed.initialize(
+            os.environ["STEMSEP_COORDINATOR"],
+            int(os.environ["STEMSEP_PROCESSES"]),
+            int(os.environ["STEMSEP_PROCESS"]),
+        )
     elif os.environ.get("STEMSEP_CLUSTER") == "auto":
         jax.distributed.initialize()
 
 
 def index_in_batch(per_device: int) -> jax.Array:
-    """Within a mapped function: return the global number of each of this device's windows, int [per_device]."""
+    """Within a mapped function: return the global number of each of this device's windows, int
+    [per_device].
+    """
     return jax.lax.axis_index(AXIS) * per_device + jax.numpy.arange(per_device)
 
 
 class DataParallel:
     """All devices of all processes as one: the state on each of them, the batch split over them."""
 
-    def __init__(self, mapping: str = "pmap", *, devices: list[Any] | None = None,
-                 local: bool = False) -> None:
+    def __init__(
+        self, mapping: str = "pmap", *, devices: list[Any] | None = None, local: bool = False
+    ) -> None:
         """devices: all, unless given. local: this process's only, which then works by itself."""
         self.mapping = mapping
         self.devices = devices or (jax.local_devices() if local else jax.devices())
@@ -73,8 +84,10 @@ class DataParallel:
         """Raise InputError when a batch cannot be split evenly over the devices."""
         if batch % self.size:
             more = -(-batch // self.size) * self.size
-            raise InputError(f"{field} is {batch}, which does not divide over {self.size} devices; "
-                             f"set it to {more}")
+            raise InputError(
+                f"{field} is {batch}, which does not divide over {self.size} devices; "
+                f"set it to {more}"
+            )
 
     def share(self, batch: int) -> slice:
         """Return which windows of a global batch this process reads."""
@@ -84,30 +97,43 @@ class DataParallel:
     def replicate(self, tree: Any) -> Any:
         """Put arrays of the host on every device; each leaf must be the same in every process."""
         sharding = NamedSharding(self._mesh, PartitionSpec())
-        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree)
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+        )
 
     def put(self, batch: Any) -> Any:
-        """Split this process's share of a batch, arrays [B/processes, ...] of the host, over its devices."""
+        """Split this process's share of a batch, arrays [B/processes, ...] of the host, over its
+        devices.
+        """
         sharding = NamedSharding(self._mesh, PartitionSpec(AXIS))
 
         def place(x: np.ndarray) -> jax.Array:
             if self.mapping == "pmap":
                 x = x.reshape(self.local_size, -1, *x.shape[1:])
             return jax.make_array_from_process_local_data(sharding, x)
+
         return jax.tree.map(place, batch)
 
     def map(self, body: Callable, *, donate: bool = False, split: bool = False) -> Callable:
         """Map `body(replicated, batch)` over the devices.
 
-        donate: the first argument is used up. split: the output is split like the batch; else `body` must return the
-        same on every device, in a tuple of two trees when it donates (the new state and what it reports).
+        donate: the first argument is used up. split: the output is split like the batch; else
+        `body` must return the same on every device, in a tuple of two trees when it donates (the
+        new state and what it reports).
         """
         given = (0,) if donate else ()
         if self.mapping == "pmap":
-            return jax.pmap(body, AXIS, in_axes=(None, 0), out_axes=0 if split else None, donate_argnums=given)
+            return jax.pmap(
+                body, AXIS, in_axes=(None, 0), out_axes=0 if split else None, donate_argnums=given
+            )
         spec = PartitionSpec(AXIS) if split else PartitionSpec()
-        mapped = jax.shard_map(body, mesh=self._mesh, in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
-                               out_specs=spec, check_vma=False)
+        mapped = jax.shard_map(
+            body,
+            mesh=self._mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(AXIS)),
+            out_specs=spec,
+            check_vma=False,
+        )
         return jax.jit(mapped, donate_argnums=given)
 
     def wait_for_all(self, what: str) -> None:
@@ -121,7 +147,9 @@ class DataParallel:
 
     def get_split(self, tree: Any) -> Any:
         """Return what a split map returned as numpy arrays [B, ...]; for one process."""
+
         def join(x: jax.Array) -> np.ndarray:
             array = np.asarray(x)
             return array.reshape(-1, *array.shape[2:]) if self.mapping == "pmap" else array
+
         return jax.tree.map(join, tree)

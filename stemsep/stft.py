@@ -1,8 +1,10 @@
-"""The short-time Fourier transform and its inverse, on the host and on a device, with the same code.
+"""The short-time Fourier transform and its inverse, on the host and on a device, with the same
+code.
 
-Centre padded with zeros, periodic Hann, orthonormal scaling (1/√n_fft), so that a spectrogram of audio within ±1
-stays within float16. Frame t is centred on sample t·hop; the inverse divides the overlapped frames by the sum of the
-squared windows (Griffin & Lim 1984, eq. 6), which is exact for any hop ≤ n_fft/2.
+Centre padded with zeros, periodic Hann, orthonormal scaling (1/√n_fft), so that a spectrogram of
+audio within ±1 stays within float16. Frame t is centred on sample t·hop; the inverse divides the
+overlapped frames by the sum of the squared windows (Griffin & Lim 1984, eq. 6), which is exact for
+any hop ≤ n_fft/2.
 """
 
 import functools
@@ -15,7 +17,8 @@ import scipy.fft
 
 @dataclass(frozen=True)
 class Stft:
-    """An STFT: hashable, so that jitted functions may close over it or take it as a static argument.
+    """An STFT: hashable, so that jitted functions may close over it or take it as a static
+    argument.
 
     n_fft and hop in samples. `xp` of the methods is numpy (scipy's FFT on the host) or `jax.numpy`.
     """
@@ -48,7 +51,7 @@ class Stft:
         """Cut [..., (frames - 1)·hop + n_fft] into overlapping frames [..., frames, n_fft]."""
         if xp is np:
             view = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=-1)
-            return view[..., :(frames - 1) * self.hop + 1:self.hop, :]
+            return view[..., : (frames - 1) * self.hop + 1 : self.hop, :]
         return padded[..., np.arange(frames)[:, None] * self.hop + np.arange(self.n_fft)]
 
     def transform(self, frames: Any, *, xp: Any = np) -> Any:
@@ -57,45 +60,64 @@ class Stft:
         return rfft(frames * (self.window() / np.float32(np.sqrt(self.n_fft))), axis=-1)
 
     def inverse_frames(self, spec: Any, *, xp: Any = np) -> Any:
-        """Transform complex64 [..., F] back to windowed frames float32 [..., n_fft], ready to be overlapped."""
+        """Transform complex64 [..., F] back to windowed frames float32 [..., n_fft], ready to be
+        overlapped.
+        """
         irfft = scipy.fft.irfft if xp is np else xp.fft.irfft
-        return irfft(spec, n=self.n_fft, axis=-1) * (self.window() * np.float32(np.sqrt(self.n_fft)))
+        return irfft(spec, n=self.n_fft, axis=-1) * (
+            self.window() * np.float32(np.sqrt(self.n_fft))
+        )
 
     def overlap_add(self, frames: Any, *, xp: Any = np) -> Any:
-        """Add frames [..., T, n_fft] at their places: [..., (T + ⌈n_fft/hop⌉ - 1)·hop]; zeros follow the last frame."""
+        """Add frames [..., T, n_fft] at their places: [..., (T + ⌈n_fft/hop⌉ - 1)·hop]; zeros
+        follow the last frame.
+        """
         count, pieces = frames.shape[-2], -(-self.n_fft // self.hop)
         lead = [(0, 0)] * (frames.ndim - 2)
         frames = xp.pad(frames, lead + [(0, 0), (0, pieces * self.hop - self.n_fft)])
         if xp is np:
             total = np.zeros(frames.shape[:-2] + (count + pieces - 1, self.hop), frames.dtype)
             for k in range(pieces):
-                total[..., k:k + count, :] += frames[..., k * self.hop:(k + 1) * self.hop]
+                total[..., k : k + count, :] += frames[..., k * self.hop : (k + 1) * self.hop]
         else:
-            total = sum(xp.pad(frames[..., k * self.hop:(k + 1) * self.hop], lead + [(k, pieces - 1 - k), (0, 0)])
-                        for k in range(pieces))
+            total = sum(
+                xp.pad(
+                    frames[..., k * self.hop : (k + 1) * self.hop],
+                    lead + [(k, pieces - 1 - k), (0, 0)],
+                )
+                for k in range(pieces)
+            )
         return total.reshape(*total.shape[:-2], -1)
 
     def weight(self, frames: int) -> np.ndarray:
-        """Return the sum of the squared windows of `frames` frames, float32, as long as `overlap_add` returns."""
+        """Return the sum of the squared windows of `frames` frames, float32, as long as
+        `overlap_add` returns.
+        """
         return self.overlap_add(np.broadcast_to(self.window() ** 2, (frames, self.n_fft)))
 
     def synthesise(self, spec: Any, samples: int, *, xp: Any = np) -> Any:
         """Transform complex64 [..., T, F] back to float32 [..., samples], exactly as long as asked.
 
-        ``synthesise(analyse(x), N) == x`` for every N >= 1. Raises ValueError when T is not frames(samples).
+        ``synthesise(analyse(x), N) == x`` for every N >= 1. Raises ValueError when T is not
+        frames(samples).
         """
         frames = spec.shape[-2]
         if frames != self.frames(samples):
-            raise ValueError(f"{frames} frames cannot give {samples} samples; that takes {self.frames(samples)}")
+            raise ValueError(
+                f"{frames} frames cannot give {samples} samples; that takes {self.frames(samples)}"
+            )
         start = self.n_fft // 2
-        wave = self.overlap_add(self.inverse_frames(spec, xp=xp), xp=xp)[..., start:start + samples]
-        return wave / self.weight(frames)[start:start + samples]
+        wave = self.overlap_add(self.inverse_frames(spec, xp=xp), xp=xp)[
+            ..., start : start + samples
+        ]
+        return wave / self.weight(frames)[start : start + samples]
 
     def at_rate(self, sample_rate: int) -> "Stft":
-        """Return the STFT with the same frame period and bin spacing at another sample rate, to the nearest sample.
+        """Return the STFT with the same frame period and bin spacing at another sample rate, to the
+        nearest sample.
 
-        A network trained on this STFT sees the same spectrum in the lowest bins of the other one, at any rate: no
-        resampling is needed to separate a song at its own rate.
+        A network trained on this STFT sees the same spectrum in the lowest bins of the other one,
+        at any rate: no resampling is needed to separate a song at its own rate.
         """
         ratio = sample_rate / self.sample_rate
         n_fft = max(4, 2 * round(self.n_fft * ratio / 2))

@@ -24,21 +24,24 @@ from stemsep.parallel import AXIS, DataParallel
 from stemsep.state import TrainState
 from stemsep.store import Store
 
-AHEAD = 2       # steps that may be queued on the device; more would only fill its memory with batches
+AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
 
 def train(config: Config, workdir: str | Path) -> Path:
-    """Train the network of a checked configuration, or go on where its workdir stopped; returns the workdir.
+    """Train the network of a checked configuration, or go on where its workdir stopped; returns the
+    workdir.
 
-    A missing store is built first. Raises InputError when the workdir holds another network, when the batch does not
-    divide over the devices, and when the loss stops being finite.
+    A missing store is built first. Raises InputError when the workdir holds another network, when
+    the batch does not divide over the devices, and when the loss stops being finite.
     """
     workdir = Path(workdir)
     devices = DataParallel(config.parallel)
     devices.check_batch(config.train.batch, "config.train.batch")
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
-    checked = Batches(store, "validation" if store.tracks("validation") else "train", config, devices)
+    checked = Batches(
+        store, "validation" if store.tracks("validation") else "train", config, devices
+    )
 
     estimator = make_estimator(config, axis_name=AXIS)
     tx = optim.make(config.optim, config.train.steps)
@@ -51,8 +54,14 @@ def train(config: Config, workdir: str | Path) -> Path:
         if devices.is_main:
             write_config(workdir, config)
         train_state = devices.replicate(train_state)
-        with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
-                 seconds_a_step=seconds_a_step(config), get=devices.get) as log:
+        with Log(
+            workdir,
+            start=start,
+            steps=config.train.steps,
+            visible=devices.is_main,
+            seconds_a_step=seconds_a_step(config),
+            get=devices.get,
+        ) as log:
             for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
                 log.say(note)
             running: deque = deque()
@@ -72,15 +81,27 @@ def train(config: Config, workdir: str | Path) -> Path:
                 if due(done, config.train.save_every) or done == config.train.steps:
                     log.flush()
                     scores = validate(validate_fn, checked, train_state, config, devices)
-                    checkpoints.save(done, devices.get(train_state), config=config, loss=scores["loss"])
-                    log.write({"step": done, **{f"validation_{name}": value for name, value in scores.items()}})
-                    log.say(f"step {done}: validation " + ", ".join(f"{k} {v:.4f}" for k, v in scores.items()))
+                    checkpoints.save(
+                        done, devices.get(train_state), config=config, loss=scores["loss"]
+                    )
+                    log.write(
+                        {
+                            "step": done,
+                            **{f"validation_{name}": value for name, value in scores.items()},
+                        }
+                    )
+                    log.say(
+                        f"step {done}: validation "
+                        + ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
+                    )
                     log.pause()
     return workdir
 
 
 def open_store(config: Config, devices: DataParallel) -> Store:
-    """Return the store of a configuration, built or brought up to date first when its source is at hand."""
+    """Return the store of a configuration, built or brought up to date first when its source is at
+    hand.
+    """
     layout, source = datasets.parse(config.data.source)
     if devices.is_main:
         if source.exists() or layout == "demo" or not Path(config.store).exists():
@@ -91,12 +112,15 @@ def open_store(config: Config, devices: DataParallel) -> Store:
     return Store.open(config.store)
 
 
-def make_train_step(estimator: Estimator, tx: optax.GradientTransformation, alpha_S: np.ndarray,
-                    config: Config) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
-    """Return step(state, batch) -> (state, metrics) for one of the devices that are mapped over `AXIS`.
+def make_train_step(
+    estimator: Estimator, tx: optax.GradientTransformation, alpha_S: np.ndarray, config: Config
+) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+    """Return step(state, batch) -> (state, metrics) for one of the devices that are mapped over
+    `AXIS`.
 
-    batch: {"stems": float16 [B, S, T, C, F, 2]} of this device. Gradients, losses and batch statistics are averaged over
-    the devices, so any number of them gives the same training up to rounding.
+    batch: {"stems": float16 [B, S, T, C, F, 2]} of this device. Gradients, losses and batch
+    statistics are averaged over the devices, so any number of them gives the same training up to
+    rounding.
     """
     loss_fn, names = LOSSES[config.loss.name], list(config.targets)
     decay = config.optim.ema_decay
@@ -114,40 +138,57 @@ def make_train_step(estimator: Estimator, tx: optax.GradientTransformation, alph
             variables = {"params": params, "batch_stats": train_state.batch_stats}
             estimate_BSTFC, batch_stats = estimator.train(variables, mix_BTFC, dropout=drop_key)
             losses_S = loss_fn(estimate_BSTFC, stems_BSTFC)
-            return alpha_S @ losses_S, (losses_S, batch_stats)
+            return jnp.dot(alpha_S, losses_S), (losses_S, batch_stats)
 
         grads, (losses_S, batch_stats) = jax.grad(loss_of, has_aux=True)(train_state.params)
         grads, losses_S, batch_stats = jax.lax.pmean((grads, losses_S, batch_stats), AXIS)
         updates, opt_state = tx.update(grads, train_state.opt_state, train_state.params)
         params = optax.apply_updates(train_state.params, updates)
         ema = None
-        if decay:       # a plain mean at first, so that the random start is forgotten
+        if decay:  # a plain mean at first, so that the random start is forgotten
             rate = jnp.maximum(1 - decay, 1 / (train_state.step + 1.0))
             ema = optax.incremental_update(params, train_state.ema, rate)
-        metrics = {"loss": alpha_S @ losses_S, "gradient_norm": optax.tree.norm(grads),
-                   **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)}}
+        metrics = {
+            "loss": jnp.dot(alpha_S, losses_S),
+            "gradient_norm": optax.tree.norm(grads),
+            **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)},
+        }
         return TrainState(train_state.step + 1, params, batch_stats, ema, opt_state), metrics
 
     return step
 
 
-def make_validation(estimator: Estimator, alpha_S: np.ndarray, config: Config) -> Callable[[TrainState, Any], Any]:
-    """Return validate(state, batch) -> the losses that `make_train_step` reports, without augmentation or dropout."""
+def make_validation(
+    estimator: Estimator, alpha_S: np.ndarray, config: Config
+) -> Callable[[TrainState, Any], Any]:
+    """Return validate(state, batch) -> the losses that `make_train_step` reports, without
+    augmentation or dropout.
+    """
     loss_fn, names = LOSSES[config.loss.name], list(config.targets)
 
     def validation(train_state: TrainState, batch: Any) -> dict[str, jax.Array]:
         stems_BSTFC = complex_stems(batch["stems"])
         losses_S = loss_fn(estimator(train_state.variables(), stems_BSTFC.sum(1)), stems_BSTFC)
         losses_S = jax.lax.pmean(losses_S, AXIS)
-        return {"loss": alpha_S @ losses_S, **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)}}
+        return {
+            "loss": jnp.dot(alpha_S, losses_S),
+            **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)},
+        }
 
     return validation
 
 
-def validate(validate_fn: Callable, checked: Batches, train_state: TrainState, config: Config,
-             devices: DataParallel) -> dict[str, float]:
+def validate(
+    validate_fn: Callable,
+    checked: Batches,
+    train_state: TrainState,
+    config: Config,
+    devices: DataParallel,
+) -> dict[str, float]:
     """Return the mean losses over the fixed windows of validation."""
-    results = [validate_fn(train_state, batch) for _, batch in checked.fixed(config.train.validate_windows)]
+    results = [
+        validate_fn(train_state, batch) for _, batch in checked.fixed(config.train.validate_windows)
+    ]
     values = [devices.get(result) for result in results]
     return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 
@@ -159,38 +200,64 @@ def complex_stems(stems_BSTCF2: jax.Array) -> jax.Array:
 
 
 def stem_weights(config: Config, store: Store) -> np.ndarray:
-    """Return the weight of each target's loss, float32 [S]: given, equal, or by the energies of the train split."""
+    """Return the weight of each target's loss, float32 [S]: given, equal, or by the energies of the
+    train split.
+    """
     if config.loss.alpha:
         return np.array(config.loss.alpha, np.float32)
     if config.loss.balance == "equal":
         return np.full(len(config.targets), 1 / len(config.targets), np.float32)
     records = store.tracks("train")
     frames = sum(record.frames for record in records)
-    norms = [sum(record.norms[store.spec.stems.index(stem)] for record in records for stem in stems) / frames
-             for stems in config.targets.values()]
+    norms = [
+        sum(record.norms[store.spec.stems.index(stem)] for record in records for stem in stems)
+        / frames
+        for stems in config.targets.values()
+    ]
     return energy_weights(np.array(norms)).astype(np.float32)
 
 
-def begin(checkpoints: Checkpoints, config: Config, estimator: Estimator,
-          tx: optax.GradientTransformation) -> tuple[TrainState, int, list[str]]:
-    """Return the state to start from, its step, and what to say about it: fresh, or the newest checkpoint's."""
+def begin(
+    checkpoints: Checkpoints, config: Config, estimator: Estimator, tx: optax.GradientTransformation
+) -> tuple[TrainState, int, list[str]]:
+    """Return the state to start from, its step, and what to say about it: fresh, or the newest
+    checkpoint's.
+    """
     latest = checkpoints.latest()
     if latest is None:
-        fresh = state.create(estimator, tx, seed=config.seed, frames=config.data.window_frames,
-                             ema=bool(config.optim.ema_decay))
+        fresh = state.create(
+            estimator,
+            tx,
+            seed=config.seed,
+            frames=config.data.window_frames,
+            ema=bool(config.optim.ema_decay),
+        )
         return fresh, 0, []
     changed = check_same_run(checkpoints.config(latest), config, checkpoints.workdir)
-    shapes = jax.eval_shape(lambda: state.create(estimator, tx, seed=config.seed, frames=config.data.window_frames,
-                                                 ema=bool(config.optim.ema_decay)))
+    shapes = jax.eval_shape(
+        lambda: state.create(
+            estimator,
+            tx,
+            seed=config.seed,
+            frames=config.data.window_frames,
+            ema=bool(config.optim.ema_decay),
+        )
+    )
     restored = checkpoints.restore(latest, shapes)
     if latest >= config.train.steps:
-        return restored, latest, [f"{checkpoints.workdir}: already trained for {latest} steps; nothing to do"]
+        return (
+            restored,
+            latest,
+            [f"{checkpoints.workdir}: already trained for {latest} steps; nothing to do"],
+        )
     return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
 
 
 def seconds_a_step(config: Config) -> float:
     """Return the seconds of audio that a step sees."""
-    return config.train.batch * config.data.window_frames * config.audio.hop / config.audio.sample_rate
+    return (
+        config.train.batch * config.data.window_frames * config.audio.hop / config.audio.sample_rate
+    )
 
 
 def due(done: int, every: int) -> bool:
@@ -198,13 +265,22 @@ def due(done: int, every: int) -> bool:
     return done % every == 0
 
 
-def summary(config: Config, batches: Batches, devices: DataParallel, params: Any, alpha_S: np.ndarray) -> str:
+def summary(
+    config: Config, batches: Batches, devices: DataParallel, params: Any, alpha_S: np.ndarray
+) -> str:
     """Return what a run starts with, in one line."""
     count = sum(x.size for x in jax.tree.leaves(params))
-    hours = sum(record.frames for record in batches.records) * config.audio.hop / config.audio.sample_rate / 3600
+    hours = (
+        sum(record.frames for record in batches.records)
+        * config.audio.hop
+        / config.audio.sample_rate
+        / 3600
+    )
     weights = ", ".join(f"{name} {alpha:.3f}" for name, alpha in zip(config.targets, alpha_S))
-    return (f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; {hours:.2f} h of "
-            f"{len(batches.records)} tracks; weights: {weights}")
+    return (
+        f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; "
+        f"{hours:.2f} h of {len(batches.records)} tracks; weights: {weights}"
+    )
 
 
 def write_config(workdir: Path, config: Config) -> None:
@@ -215,7 +291,9 @@ def write_config(workdir: Path, config: Config) -> None:
 def main() -> None:
     """Run the command."""
     config_flag = command.define_config()
-    workdir_flag = flags.DEFINE_string("workdir", None, "where checkpoints and the log go; default: runs/<config.name>")
+    workdir_flag = flags.DEFINE_string(
+        "workdir", None, "where checkpoints and the log go; default: runs/<config.name>"
+    )
 
     def run(argv: list[str]) -> None:
         command.no_arguments(argv)

@@ -1,10 +1,11 @@
-"""What all tests share: one cache of compiled programs, so that no test compiles what another has."""
+"""What all tests share: one cache of compiled programs, so that nothing is compiled twice."""
 
 import os
 import tempfile
 from pathlib import Path
 
 # Set before JAX is imported, and inherited by the commands that tests start.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "stemsep-test-xla"))
+_CACHE = Path(tempfile.gettempdir()) / "stemsep-test-xla"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")

@@ -27,7 +27,9 @@ def load(path: Path) -> Config:
 def test_every_config_checks_and_survives_json(path: Path) -> None:
     config = load(path).check()
     assert config.name == path.stem
-    assert config.data.source.startswith("demo:"), "every config trains on the demo songs when no source is given"
+    assert config.data.source.startswith(
+        "demo:"
+    ), "every config trains on the demo songs when no source is given"
     assert from_dict(to_dict(config)) == config
 
 
@@ -39,7 +41,7 @@ def test_checked_is_read_only() -> None:
 
 def test_unknown_setting_names_the_choices() -> None:
     with pytest.raises(InputError, match="'lrr'; did you mean 'lr'.*choices: name, lr"):
-        Config().optim.lrr = 1.0    # type: ignore[attr-defined]
+        Config().optim.lrr = 1.0
 
 
 def test_targets_and_stems() -> None:
@@ -78,13 +80,16 @@ def test_contradictions_are_named(path: str) -> None:
         config.check()
 
 
-@pytest.mark.parametrize("targets, sentence", [
-    ({"a": ["x"], "b": ["x"]}, "stem 'x' is in both 'a' and 'b'"),
-    ({"a": REST, "b": REST}, "stem 'rest' is in both"),
-    ({"a/b": ["x"]}, "cannot name a target"),
-    ({"a": "drums"}, "needs a list of stems or 'rest'"),
-    ({"a": []}, "needs a list of stems or 'rest'"),
-])
+@pytest.mark.parametrize(
+    "targets, sentence",
+    [
+        ({"a": ["x"], "b": ["x"]}, "stem 'x' is in both 'a' and 'b'"),
+        ({"a": REST, "b": REST}, "stem 'rest' is in both"),
+        ({"a/b": ["x"]}, "cannot name a target"),
+        ({"a": "drums"}, "needs a list of stems or 'rest'"),
+        ({"a": []}, "needs a list of stems or 'rest'"),
+    ],
+)
 def test_wrong_targets(targets: dict, sentence: str) -> None:
     config = Config()
     config.data.targets = targets
@@ -92,12 +97,15 @@ def test_wrong_targets(targets: dict, sentence: str) -> None:
         config.check()
 
 
-@pytest.mark.parametrize("argument, sentence", [
-    ("--config.optim.lrr=1", "config.optim has no setting 'lrr'; did you mean 'lr'"),
-    ("--config.optim=1", "config.optim is a group"),
-    ("--config.seed.x=1", "config.seed is one value"),
-    ("--config=configs/nowhere.py", "no such file"),
-])
+@pytest.mark.parametrize(
+    "argument, sentence",
+    [
+        ("--config.optim.lrr=1", "config.optim has no setting 'lrr'; did you mean 'lr'"),
+        ("--config.optim=1", "config.optim is a group"),
+        ("--config.seed.x=1", "config.seed is one value"),
+        ("--config=configs/nowhere.py", "no such file"),
+    ],
+)
 def test_wrong_overrides(argument: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         check_overrides(["command", argument])
@@ -115,20 +123,33 @@ command.run(main, config=True)
 
 
 def show(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-c", SHOW, *arguments], cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", SHOW, *arguments], cwd=ROOT, capture_output=True, text=True
+    )
 
 
 def test_overrides_of_every_type_on_the_command_line() -> None:
-    done = show("--config", "configs/demo.py", "--config.optim.lr=3e-4", "--config.model.widths=(4,8)",
-                "--config.data.targets={'bass': ['bass'], 'others': 'rest'}", "--config.augment.gain_db=(-3,3)")
-    assert done.stdout.strip() == "0.0003 (4, 8) {'bass': ['bass'], 'others': 'rest'} (-3.0, 3.0)", done.stderr
+    done = show(
+        "--config",
+        "configs/demo.py",
+        "--config.optim.lr=3e-4",
+        "--config.model.widths=(4,8)",
+        "--config.data.targets={'bass': ['bass'], 'others': 'rest'}",
+        "--config.augment.gain_db=(-3,3)",
+    )
+    assert (
+        done.stdout.strip() == "0.0003 (4, 8) {'bass': ['bass'], 'others': 'rest'} (-3.0, 3.0)"
+    ), done.stderr
 
 
-@pytest.mark.parametrize("argument, words", [
-    ("--config.optim.lr=fast", "config.optim.lr"),
-    ("--config.train.stepz=3", "did you mean 'steps'"),
-    ("--config.model.name=unett", "did you mean 'unet'"),
-])
+@pytest.mark.parametrize(
+    "argument, words",
+    [
+        ("--config.optim.lr=fast", "config.optim.lr"),
+        ("--config.train.stepz=3", "did you mean 'steps'"),
+        ("--config.model.name=unett", "did you mean 'unet'"),
+    ],
+)
 def test_a_wrong_override_is_one_sentence(argument: str, words: str) -> None:
     done = show("--config", "configs/demo.py", argument)
     assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr

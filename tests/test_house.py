@@ -10,16 +10,48 @@ PACKAGE = ROOT / "stemsep"
 
 # A module imports from lower floors only; the pairs below it are the exceptions.
 FLOORS = {
-    "errors": 0, "config": 0, "command": 0, "audio": 0, "stft": 0, "losses": 0, "metrics": 0, "parallel": 0, "engine": 0,
-    "log": 0, "datasets": 1, "store": 1, "models": 1, "estimate": 1, "augment": 1, "batches": 2, "optim": 2, "state": 2,
-    "checkpoint": 2, "stream": 2, "preprocess": 3, "separate": 3, "evaluate": 4, "report": 4, "train": 4, "pipeline": 5,
+    "errors": 0,
+    "config": 0,
+    "command": 0,
+    "audio": 0,
+    "stft": 0,
+    "losses": 0,
+    "metrics": 0,
+    "parallel": 0,
+    "engine": 0,
+    "log": 0,
+    "datasets": 1,
+    "store": 1,
+    "models": 1,
+    "estimate": 1,
+    "augment": 1,
+    "batches": 2,
+    "optim": 2,
+    "state": 2,
+    "checkpoint": 2,
+    "stream": 2,
+    "preprocess": 3,
+    "separate": 3,
+    "evaluate": 4,
+    "report": 4,
+    "train": 4,
+    "pipeline": 5,
     "__main__": 5,
 }
 # errors and config are the ground that everything stands on; the rest are named pairs.
 SAME_FLOOR = {
-    ("config", "errors"), ("command", "errors"), ("command", "config"), ("audio", "errors"), ("parallel", "errors"),
-    ("engine", "errors"), ("log", "errors"), ("estimate", "models"), ("store", "datasets"), ("checkpoint", "state"),
-    ("evaluate", "report"), ("__main__", "pipeline"),
+    ("config", "errors"),
+    ("command", "errors"),
+    ("command", "config"),
+    ("audio", "errors"),
+    ("parallel", "errors"),
+    ("engine", "errors"),
+    ("log", "errors"),
+    ("estimate", "models"),
+    ("store", "datasets"),
+    ("checkpoint", "state"),
+    ("evaluate", "report"),
+    ("__main__", "pipeline"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -33,7 +65,11 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stemsep."):
             rooms.add(str(node.module).split(".")[1])
         elif isinstance(node, ast.Import):
-            rooms |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("stemsep.")}
+            rooms |= {
+                alias.name.split(".")[1]
+                for alias in node.names
+                if alias.name.startswith("stemsep.")
+            }
     return rooms - {"__version__"}
 
 
@@ -51,11 +87,15 @@ def test_imports_go_down(path: Path) -> None:
     for other in imported(path) - {here}:
         assert other in FLOORS, f"{path}: imports {other}, which has no floor"
         lower = FLOORS[other] < FLOORS[here]
-        assert lower or (here, other) in SAME_FLOOR, f"{here} (floor {FLOORS[here]}) imports {other}"
+        assert (
+            lower or (here, other) in SAME_FLOOR
+        ), f"{here} (floor {FLOORS[here]}) imports {other}"
 
 
 def assert_lazy(path: Path) -> None:
-    assert not imported(path), "importing stemsep must stay cheap: its public names are loaded when they are used"
+    assert not imported(
+        path
+    ), "importing stemsep must stay cheap: its public names are loaded when they are used"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
@@ -64,13 +104,30 @@ def test_only_parallel_knows_devices(path: Path) -> None:
         return
     tree = ast.parse(path.read_text())
     names = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    names |= {alias.name.split(".")[-1] for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))
-              for alias in node.names}
-    known = {"pmap", "shard_map", "Mesh", "NamedSharding", "PartitionSpec", "devices", "local_devices", "device_put",
-             "process_index", "process_count", "device_count", "local_device_count", "distributed"}
+    names |= {
+        alias.name.split(".")[-1]
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for alias in node.names
+    }
+    known = {
+        "pmap",
+        "shard_map",
+        "Mesh",
+        "NamedSharding",
+        "PartitionSpec",
+        "devices",
+        "local_devices",
+        "device_put",
+        "process_index",
+        "process_count",
+        "device_count",
+        "local_device_count",
+        "distributed",
+    }
     jax_names = names & known
     if room(path) in ("separate", "train", "batches", "evaluate", "pipeline", "stream"):
-        jax_names -= {"devices"}        # an argument's or attribute's name there: a DataParallel
+        jax_names -= {"devices"}  # an argument's or attribute's name there: a DataParallel
     assert not jax_names, f"{path}: {sorted(jax_names)} belong in parallel.py"
 
 
@@ -81,11 +138,30 @@ def test_linen_lives_in_models(path: Path) -> None:
 
 
 def test_host_rooms_do_not_load_jax() -> None:
-    """Workers that read audio start without JAX: neither config, audio, stft, datasets nor the engine imports it."""
+    """Workers that read audio start without JAX: neither config, audio, stft, datasets nor the
+    engine imports it.
+    """
     for path in MODULES:
-        if room(path) in ("config", "errors", "audio", "stft", "datasets", "engine", "store", "metrics"):
+        if room(path) in (
+            "config",
+            "errors",
+            "audio",
+            "stft",
+            "datasets",
+            "engine",
+            "store",
+            "metrics",
+        ):
             tree = ast.parse(path.read_text())
-            roots = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import)
-                     for alias in node.names}
-            roots |= {str(node.module).split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+            roots = {
+                alias.name.split(".")[0]
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Import)
+                for alias in node.names
+            }
+            roots |= {
+                str(node.module).split(".")[0]
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom)
+            }
             assert not roots & {"jax", "flax", "optax", "orbax"}, path

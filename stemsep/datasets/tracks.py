@@ -10,8 +10,8 @@ SPLITS = ("train", "validation", "test")
 class Track:
     """One song: its name, its split, and the files of each stem.
 
-    stems: stem -> files that add up to it, empty where the song has no such stem (it is silent there).
-    mixture: the file of the whole song, or None; then the mixture is the sum of the stems.
+    stems: stem -> files that add up to it, empty where the song has no such stem (it is silent
+    there). mixture: the file of the whole song, or None; then the mixture is the sum of the stems.
     """
 
     name: str

@@ -1,0 +1,59 @@
+"""The whole program: make or read songs, preprocess, train, score, separate.
+
+python -m stemsep --config configs/demo.py [--workdir runs/demo] [--song song.flac]
+"""
+
+import sys
+import time
+
+from absl import flags
+
+from stemsep import audio, command, evaluate, parallel, report
+from stemsep.errors import InputError
+from stemsep.pipeline import Pipeline
+
+
+def main() -> None:
+    """Run the command."""
+    config_flag = command.define_config()
+    workdir = flags.DEFINE_string("workdir", None, "the run; default: runs/<config.name>")
+    song = flags.DEFINE_string(
+        "song", None, "the song to separate; default: a test track of the source"
+    )
+
+    def run(arguments: list[str]) -> None:
+        command.no_arguments(arguments)
+        pipeline = Pipeline(command.checked_config(config_flag), workdir=workdir.value)
+        if song.value:
+            audio.probe(song.value)  # before an hour of work, not after it
+        parallel.prepare()
+        begin_s = time.perf_counter()
+
+        def passed() -> str:
+            return f"[{(time.perf_counter() - begin_s) / 60:.1f} min]"
+
+        config = pipeline.config
+        print(f"{passed()} songs and spectrograms: {config.data.source} -> {config.store}")
+        pipeline.preprocess()
+        print(f"{passed()} training: {pipeline.workdir}")
+        pipeline.train()
+        print(f"{passed()} scores on the test tracks")
+        print(report.table(pipeline.evaluate(baselines=evaluate.BASELINES)))
+        path = song.value or pipeline.example()
+        print(f"{passed()} separating {path}")
+        stems = pipeline.separate(path)
+        print("\n".join(f"    {name}: {file}" for name, file in stems.items()))
+        try:
+            print(f"    picture: {pipeline.picture(path, stems)}")
+        except InputError as problem:
+            print(f"no picture: {problem}", file=sys.stderr)
+        print(
+            f"{passed()} done; separate your own songs with\n"
+            f"    python -m stemsep.separate --checkpoint {pipeline.workdir} SONG_OR_FOLDER..."
+        )
+
+    command.run(run, config=True)
+
+
+if __name__ == "__main__":
+    main()

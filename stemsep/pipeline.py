@@ -1,0 +1,88 @@
+"""The whole path from songs to stems, in one object."""
+
+from pathlib import Path
+from typing import Any, Sequence
+
+from tqdm import tqdm
+
+from stemsep import audio, evaluate, preprocess, report, separate, train
+from stemsep.config import Config
+
+
+class Pipeline:
+    """``Pipeline(config).preprocess().train().separate(song)``; each step can be called alone.
+
+    What is there already is not made again, so a step that is called later, by another process,
+    finds what an earlier one left. workdir: the run, which `--checkpoint` of the commands takes;
+    runs/<config.name> if not given.
+    """
+
+    def __init__(self, config: Config, *, workdir: str | Path | None = None) -> None:
+        self.config = config.check()
+        self.workdir = Path(workdir or f"runs/{config.name}")
+
+    def preprocess(self) -> "Pipeline":
+        """Bring the store up to date with its source; missing demo songs are made first."""
+        preprocess.preprocess(self.config)
+        return self
+
+    def train(self) -> "Pipeline":
+        """Train the network, or go on where the workdir stopped."""
+        train.train(self.config, self.workdir)
+        return self
+
+    def separator(self) -> separate.Separator:
+        """Return the separator of the run's best checkpoint."""
+        return separate.Separator.load(self.workdir)
+
+    def separate(self, song: str | Path, output: str | Path | None = None) -> dict[str, Path]:
+        """Separate a file into <output>/<stem>.wav and return their paths; output:
+        <workdir>/separated/<song>.
+        """
+        folder = Path(output or self.workdir / "separated" / song_name(Path(song)))
+        return self.separator().separate_file(song, folder)
+
+    def evaluate(
+        self, split: str = "test", *, baselines: Sequence[str] = (evaluate.MIXTURE,)
+    ) -> dict[str, Any]:
+        """Score the run on a split of its source; returns and writes <workdir>/report/scores.json.
+        """
+        separator = self.separator()
+        tracks, faults = evaluate.find_tracks(self.config.data.source, split, separator)
+        with tqdm(total=len(tracks), desc="evaluate", unit="track") as bar:
+            scores = evaluate.evaluate(separator, tracks, baselines=baselines, progress=bar.update)
+        scores["errors"] = {**faults, **scores["errors"]}
+        evaluate.write_json(self.workdir / "report" / "scores.json", scores)
+        return scores
+
+    def example(self) -> Path:
+        """Return the mixture of a track that the network was not trained on: the first of the test
+        split.
+        """
+        tracks, _ = evaluate.find_tracks(self.config.data.source, "test", self.separator())
+        track = next(track for track in tracks if track.mixture)
+        assert track.mixture is not None
+        return track.mixture
+
+    def picture(self, song: str | Path, stems: dict[str, Path]) -> Path:
+        """Draw the spectrograms of a song and its separated stems beside them; returns the PNG's
+        path.
+        """
+        path = next(iter(stems.values())).parent / "spectrograms.png"
+        waves, rate = {}, 0
+        for name, file in {"mixture": Path(song), **stems}.items():
+            rate = audio.probe(file).sample_rate
+            waves[name], _ = audio.read(file, samples=30 * rate)
+        report.picture(path, waves, rate, title=song_name(Path(song)))
+        return path
+
+
+def song_name(song: Path) -> str:
+    """Return a name for a song's stems: the file's, or its folder's where the file is merely called
+    the mixture.
+    """
+    return (
+        song.parent.name
+        if song.stem.lower() in ("mix", "mixture") and song.parent.name
+        else song.stem
+    )
