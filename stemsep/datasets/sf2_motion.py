@@ -23,6 +23,12 @@ def release_s(v: list[float]) -> float:
     return max(seconds(v[Gen.VOL_RELEASE]), RELEASE_MIN_S)
 
 
+def decay_of(v: list[float]) -> tuple[float, float]:
+    """When the volume envelope begins its decay, in seconds, and how fast it falls, in dB/s."""
+    start_s = sum(seconds(v[g]) for g in (Gen.VOL_DELAY, Gen.VOL_ATTACK, Gen.VOL_HOLD))
+    return start_s, RANGE_DB / max(seconds(v[Gen.VOL_DECAY]), 1e-3)
+
+
 def sustain_db(v: list[float]) -> float:
     """How far the volume envelope falls before it stays; RANGE_DB is silence."""
     return min(max(v[Gen.VOL_SUSTAIN] / 10, 0.0), RANGE_DB)

@@ -11,14 +11,15 @@ import numpy as np
 from scipy.signal import lfilter
 
 from stemsep.datasets.sf2 import Gen, Region, Sample, modulation
-from stemsep.datasets.sf2_motion import RANGE_DB, lfo, mod_envelope, release_s, seconds, sustain_db
+from stemsep.datasets.sf2_motion import RANGE_DB, decay_of, lfo, mod_envelope, release_s, sustain_db
 
 FLOOR_DB = 80.0         # below full velocity: there a voice has ended
 ATTENUATION = 0.4       # of what a font asks for, as in the hardware that fonts were made on
 HEADROOM_DB = 4.15      # what a font may amplify: players have it, for their volume starts at 100
 CONTROL = 64            # samples between the points of a moving pitch, cutoff or level
 CUTOFF_STEP = 50.0      # cents between the cutoffs of the filters in use
-BLOCK = 8192            # samples interpolated at once: what fits the cache
+BLOCK = 1024            # samples between the points where a recording's loudness is looked at
+CACHED = 8192           # samples interpolated at once, a multiple of CONTROL: what fits the cache
 
 # What decides the wave before the filter, and what decides its shape after.
 WAVE = (*range(Gen.CUTOFF), Gen.END_COARSE, *range(Gen.MOD_LFO_DELAY, Gen.KEY_MOD_DECAY + 1),
@@ -60,13 +61,36 @@ class Voice:
         """End the voice where its envelope has fallen below the floor."""
         v = self.values
         room_db = max(FLOOR_DB - max(v[Gen.ATTENUATION] / 10, 0.0), 0.0)
-        peak_s = sum(seconds(v[g]) for g in (Gen.VOL_DELAY, Gen.VOL_ATTACK, Gen.VOL_HOLD))
-        per_s = RANGE_DB / max(seconds(v[Gen.VOL_DECAY]), 1e-3)
-        fallen_db = min(max(self.release / rate - peak_s, 0.0) * per_s, sustain_db(v))
+        top_s, per_s = decay_of(v)
+        fallen_db = min(max(self.release / rate - top_s, 0.0) * per_s, sustain_db(v))
         tail_s = release_s(v) * max(room_db - fallen_db, 0.0) / RANGE_DB
         end = self.release + round(tail_s * rate)
         if sustain_db(v) >= room_db:
-            end = min(end, round((peak_s + room_db / per_s) * rate))
+            end = min(end, round((top_s + room_db / per_s) * rate))
+        self._stop(end)
+
+    def trim(self, wave_N: np.ndarray, peak_T: np.ndarray, rate: int) -> None:
+        """End the voice where, besides, all that is left of its recording is too soft.
+
+        wave_N: its wave, maybe longer than the voice; peak_T: the wave's `block_peaks`.
+        """
+        v = self.values
+        length = min(self.length, len(wave_N))
+        whole = length // BLOCK             # what longer voices play after this one does not count
+        last = np.abs(wave_N[whole * BLOCK:length]).max(initial=0)
+        rest_T = np.maximum.accumulate(np.append(peak_T[:whole], last)[::-1])[::-1]
+        top_s, per_s = decay_of(v)
+        at_s = np.arange(len(rest_T)) * (BLOCK / rate)
+        down_s = np.minimum(at_s, self.release / rate)
+        level_db = 20 * np.log10(np.maximum(rest_T, 1e-6))
+        level_db -= np.clip((down_s - top_s) * per_s, 0, sustain_db(v))
+        level_db -= (at_s - down_s) * (RANGE_DB / release_s(v))
+        level_db += (v[Gen.RESONANCE] / 2 - max(v[Gen.ATTENUATION], 0.0)) / 10
+        soft = (level_db < -FLOOR_DB) & (at_s > top_s)
+        if soft.any():
+            self._stop(int(soft.argmax()) * BLOCK)
+
+    def _stop(self, end: int) -> None:
         if end < self.length:
             self.length, self.choked = end, False
 
@@ -115,7 +139,7 @@ def resampled(sample: Sample, voice: Voice, rate: int) -> np.ndarray:
     cents = ((voice.key - root) * v[Gen.SCALE_TUNING] + 100 * v[Gen.COARSE_TUNE]
              + v[Gen.FINE_TUNE] + sample.correction + voice.cents)
     step = sample.rate / rate * 2 ** (cents / 1200)
-    stride = BLOCK
+    stride = CACHED
     if voice.bends or v[Gen.MOD_ENV_PITCH] or v[Gen.MOD_LFO_PITCH] or v[Gen.VIB_LFO_PITCH]:
         stride = CONTROL
         step_T = step * np.exp2(_pitch_curve(voice, rate) / 1200)
@@ -136,15 +160,20 @@ def resampled(sample: Sample, voice: Voice, rate: int) -> np.ndarray:
     padded_N = np.concatenate([source_N[:1], source_N, source_N[-1:], source_N[-1:]])
     wave_N = np.empty(frames, np.float32)
     within = np.arange(stride)
-    for first in range(0, frames, BLOCK):
-        turns = slice(first // stride, (first + BLOCK) // stride)
+    for first in range(0, frames, CACHED):
+        turns = slice(first // stride, (first + CACHED) // stride)
         position_TN = travel_T[:-1][turns, None] + step_T[turns, None] * within
-        piece_N = wave_N[first:first + BLOCK]
+        piece_N = wave_N[first:first + CACHED]
         _cubic(padded_N, position_TN.reshape(-1)[:len(piece_N)], piece_N)
     if frames < voice.length:                   # a recording that breaks off must not click
         fade = min(32, frames)
         wave_N[frames - fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     return wave_N
+
+
+def block_peaks(wave_N: np.ndarray) -> np.ndarray:
+    """The loudest sample of every BLOCK."""
+    return np.pad(np.abs(wave_N), (0, -len(wave_N) % BLOCK)).reshape(-1, BLOCK).max(axis=1)
 
 
 def _unrolled(sample: Sample, v: list[float], needed: int, released: int) -> np.ndarray:
@@ -161,7 +190,10 @@ def _unrolled(sample: Sample, v: list[float], needed: int, released: int) -> np.
     turns = max(-(-(until - end) // (end - begin)), 0)
     loop_N = source_N[begin:end]
     after_N = np.resize(loop_N, 3) if mode == 1 else source_N[end:]
-    return np.concatenate([source_N[:end], np.tile(loop_N, turns), after_N])
+    # A loop may be one short period: thousands of copies go quicker in lots.
+    lot = min(max(4096 // len(loop_N), 1), max(turns, 1))
+    loops_N = np.tile(np.tile(loop_N, lot), -(-turns // lot))[:turns * len(loop_N)]
+    return np.concatenate([source_N[:end], loops_N, after_N])
 
 
 def _cubic(padded_N: np.ndarray, position_N: np.ndarray, out_N: np.ndarray) -> None:
@@ -238,6 +270,7 @@ def _swept(wave_N: np.ndarray, voice: Voice, rate: int, limit: float) -> np.ndar
     step_T = np.round(np.clip(cents_T, 1500, limit) / CUTOFF_STEP)
     turns = (np.flatnonzero(np.diff(step_T)) + 1).tolist()
     state = np.zeros(2)
+    wave_N = wave_N.astype(np.float64)
     out_N = np.empty(len(wave_N), np.float32)
     for first, last in zip([0, *turns], [*turns, len(step_T)]):
         run = slice(first * CONTROL, last * CONTROL)

@@ -13,7 +13,7 @@ import numpy as np
 from stemsep.datasets.score import Part
 from stemsep.datasets.sf2 import PERCUSSION_BANK, Gen, Region, Sf2
 from stemsep.datasets.sf2_motion import held_volume, release_volume
-from stemsep.datasets.sf2_voice import Voice, filtered, resampled, tone
+from stemsep.datasets.sf2_voice import Voice, block_peaks, filtered, resampled, tone
 from stemsep.errors import InputError
 
 GAIN = 0.25             # of a full-scale recording at velocity 127: a dozen voices do not clip
@@ -93,9 +93,13 @@ def render(font: SoundFont, part: Part, *, seconds: float, sample_rate: int = 44
         longest = max((v for group in shapes.values() for v in group), key=lambda v: v.length)
         sample = font.file.sample(int(longest.values[Gen.SAMPLE]))
         wave_N = resampled(sample, longest, sample_rate)
+        if not len(wave_N):
+            continue
+        peak_T = block_peaks(wave_N)
         for group in shapes.values():
-            if len(wave_N):
-                _mix(out_CN, wave_N, group, sample_rate)
+            for voice in group:
+                voice.trim(wave_N, peak_T, sample_rate)
+            _mix(out_CN, wave_N, group, sample_rate)
     return out_CN
 
 
