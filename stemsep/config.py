@@ -96,6 +96,7 @@ class DataConfig(Section):
 class AugmentConfig(Section):
     remix: float = 1.0  # share of windows whose targets are drawn each by itself, from any song
     gain_db: tuple[float, float] = (-8.0, 6.0)
+    equalise_db: float = 0.0  # of a random equaliser a stem, up or down
 
 
 @dataclass
@@ -314,6 +315,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "data.demo.seed": (0, 2**31 - 1),
     "augment.remix": (0, 1),
+    "augment.equalise_db": (0, 60),
     "model.dropout": (0, 0.99),
     "model.norm_momentum": (0, 1),
     "model.bins": (0, 32769),

@@ -1,0 +1,44 @@
+"""Augmentation changes stems within its ranges, alike on any number of devices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stemsep.augment import augment, equaliser_curves
+from stemsep.config import AugmentConfig
+
+
+def test_gains_are_within_their_range_and_each_stem_has_its_own() -> None:
+    keys_B = jax.random.split(jax.random.key(0), 200)
+    stems = jnp.ones((200, 2, 3, 5, 1), jnp.complex64)
+    gains = np.abs(augment(keys_B, stems, AugmentConfig(gain_db=(-8.0, 6.0))))
+    decibels = 20 * np.log10(gains)
+    assert decibels.min() >= -8.001 and decibels.max() <= 6.001
+    assert decibels.min() < -7 and decibels.max() > 5
+    np.testing.assert_allclose(gains, gains[:, :, :1, :1], rtol=1e-6)  # one gain a window and stem
+    assert abs(np.corrcoef(decibels[:, 0, 0, 0, 0], decibels[:, 1, 0, 0, 0])[0, 1]) < 0.2
+
+
+def test_equalisers_are_smooth_and_within_their_range() -> None:
+    keys_B = jax.random.split(jax.random.key(0), 50)
+    stems = jnp.ones((50, 2, 1, 257, 1), jnp.complex64)
+    config = AugmentConfig(gain_db=(0.0, 0.0), equalise_db=6.0)
+    decibels = 20 * np.log10(np.abs(augment(keys_B, stems, config)))[:, :, 0, :, 0]
+    assert np.abs(decibels).max() <= 6.001 and decibels.std(-1).min() > 0
+    # From one bin to the next no more than the slope between two neighbouring settings.
+    steps = np.abs(np.diff(np.asarray(equaliser_curves(257)), axis=1)).max(0)
+    assert (np.abs(np.diff(decibels)) <= 12 * steps + 1e-3).all()
+
+
+def test_curves_add_up_to_one() -> None:
+    for bins in (9, 512, 1025):
+        np.testing.assert_allclose(np.asarray(equaliser_curves(bins)).sum(0), 1, rtol=1e-5)
+
+
+def test_a_window_is_augmented_alike_wherever_it_is() -> None:
+    keys_B = jax.random.split(jax.random.key(1), 4)
+    stems = jnp.ones((4, 2, 3, 5, 1), jnp.complex64)
+    config = AugmentConfig(equalise_db=3.0)
+    whole = augment(keys_B, stems, config)
+    halves = [augment(keys_B[i:i + 2], stems[i:i + 2], config) for i in (0, 2)]
+    np.testing.assert_array_equal(whole, jnp.concatenate(halves))
