@@ -36,4 +36,5 @@ def augment(keys_B: jax.Array, stems_BSTFC: jax.Array, config: AugmentConfig) ->
 def equaliser_curves(bins: int) -> jax.Array:
     """Return what each setting of an equaliser adds at each bin, float32 [EQ_POINTS, F]."""
     position_F = np.log1p(np.arange(bins)) / np.log(bins) * (EQ_POINTS - 1)
-    return jnp.asarray(np.maximum(0, 1 - abs(position_F - np.arange(EQ_POINTS)[:, None])), jnp.float32)
+    curves_PF = np.maximum(0, 1 - np.abs(position_F - np.arange(EQ_POINTS)[:, None]))
+    return jnp.asarray(curves_PF, jnp.float32)
