@@ -10,6 +10,8 @@ import pytest
 from stemsep.datasets import bass, grooves, harmony, players
 from stemsep.datasets.band import BASSES, CONFUSERS, PLAYERS, VOICES
 from stemsep.datasets.compose import compose
+from stemsep.datasets.form import Bar
+from stemsep.datasets.performance import Clock, Performance
 from stemsep.datasets.score import INST_CLASSES, Note, Part, Song, inst_class, write_midi
 from stemsep.datasets.styles import STYLES
 
@@ -78,6 +80,27 @@ def test_bends_are_in_order_and_within_two_semitones(parts: list[Part]) -> None:
         assert times_s == sorted(times_s) and 0 <= times_s[0] and times_s[-1] <= SECONDS
         assert max(abs(bend.semitones) for bend in part.bends) <= 2
         assert abs(part.bends[-1].semitones) < 1e-9
+
+
+def test_where_the_band_stops_only_singers_and_drums_are_heard() -> None:
+    chord = harmony.Chord(0, (0, 4, 7))
+    bars = [Bar(16 * n, 16, 4, "verse", n, 2, ((0, chord),), 0.5, "full", n == 1) for n in (0, 1)]
+    exact = Performance(0, 4.0, bars, Clock(np.arange(9) / 2, 0.0, 2), 0.0, 0.0, 0.0)
+    held = [(0.0, 32.0, 60, 90.0), (24.0, 4.0, 62, 90.0)]
+    assert [(note.start_s, note.end_s) for note in exact.part("pad", 89, held).notes] == [(0, 2.5)]
+    assert [note.end_s for note in exact.part("vocals", 53, held).notes] == [4, 3.5]
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+def test_swing_delays_only_off_beats(unit: int) -> None:
+    quarters_s = np.arange(6) * 0.4
+    straight, swung = Clock(quarters_s, 0.0, unit), Clock(quarters_s, 1 / 3, unit)
+    steps = np.arange(0, 16, 0.25)
+    late_s = swung.seconds(steps) - straight.seconds(steps)
+    np.testing.assert_allclose(straight.seconds(steps), 0.1 * steps)
+    assert np.all(np.diff(swung.seconds(steps)) > 0)
+    np.testing.assert_allclose(late_s[steps % (2 * unit) == 0], 0, atol=1e-12)
+    np.testing.assert_allclose(late_s[steps % (2 * unit) == unit], 0.1 * unit / 3)
 
 
 def test_registers_are_sensible(parts: list[Part]) -> None:

@@ -9,7 +9,7 @@ from stemsep.datasets.band import BASSES, CONFUSERS, PLAYERS, VOICES, Player
 from stemsep.datasets.bass import BASS_LINES, TERNARY_BASS_LINES, bass
 from stemsep.datasets.drummer import Drummer
 from stemsep.datasets.form import Bar, Event, Meter, draw_form
-from stemsep.datasets.grooves import DRUMS, TERNARY_GROOVES
+from stemsep.datasets.grooves import DRUMS, LAYERS, TERNARY_GROOVES
 from stemsep.datasets.harmony import (
     Key, chop_voicing, close_voicing, draw_key, guitar_voicing, open_voicing, pick
 )
@@ -98,7 +98,8 @@ class Band:
             of_style = not names or rng.random() < 0.7
             name = pick(rng, self.style.players.split("|") if of_style else others)
             names += [name] if name not in names else []
-        parts += [self._player(name, number) for number, name in enumerate(names)]
+        for number, name in enumerate(names):
+            parts += self._player(name, number, doubled=number == 0 and size < 9)
         return [part for part in parts if part.notes]
 
     def _drums(self) -> tuple[list[Part], frozenset[int]]:
@@ -112,6 +113,7 @@ class Band:
             grooves = [name for name in TERNARY_GROOVES if ("waltz" in name) == waltz]
         layers = [name for name in self.style.layers.split("|") if name]
         layers = [pick(rng, layers) for _ in range(pick(rng, (0, 0, 1, 1, 2)))] if layers else []
+        layers += [pick(rng, list(LAYERS))] if rng.random() < 0.15 else []
         drummer = Drummer(rng, grooves, layers, kit=kit, step_s=self.step_s,
                           busy=float(rng.uniform(0, 1) ** 1.5))
         events = drummer.hits(self.bars)
@@ -154,7 +156,8 @@ class Band:
                                                vibrato=vibrato / 2))
         return parts
 
-    def _player(self, name: str, number: int) -> Part:
+    def _player(self, name: str, number: int, *, doubled: bool) -> list[Part]:
+        """Let one play, at times along with a second who plays the same on another instrument."""
         rng = np.random.default_rng((self.seed, 7, number))
         player = PLAYERS[name]
         program = pick(rng, player.programs)
@@ -168,7 +171,11 @@ class Band:
                   in self._events(rng, player, self._taking_part(rng, presence=presence))]
         bent = player.plays in ("lead", "solo")
         vibrato = float(rng.uniform(0, 0.5)) if bent else None
-        return self.performance.part(name, program, events, vibrato=vibrato)
+        parts = [self.performance.part(name, program, events, vibrato=vibrato)]
+        if doubled and rng.random() < 0.3:
+            program = pick(rng, player.programs)
+            parts.append(self.performance.part(f"{name} 2", program, events, vibrato=vibrato))
+        return parts
 
     def _events(self, rng: np.random.Generator, player: Player,
                 bars: Sequence[Bar]) -> list[Event]:

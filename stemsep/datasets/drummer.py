@@ -25,7 +25,7 @@ _ORCHESTRA = {"hat": "triangle1", "open": "crash2", "pedal": "tamb", "ride": "ri
               "bell": "triangle2", "crash": "crash2", "china": "ride2"}
 
 # What a drum's hits move to in loud and in soft sections, and when the toms take over.
-_LOUDER = {"hat": ("open", "ride", "crash", "hat", "open"), "rim": ("snare",),
+_LOUDER = {"hat": ("open", "ride", "crash", "hat", "open", "ride"), "rim": ("snare",),
            "ride": ("crash", "bell", "ride", "open"), "open": ("crash", "china", "ride", "open")}
 _SOFTER = {"open": ("hat",), "crash": ("hat", "ride"), "china": ("hat", "open"),
            "snare": ("rim", "snare", "snare")}
@@ -74,7 +74,7 @@ class Drummer:
     def _bar(self, bar: Bar) -> list[Event]:
         pattern = self._reduced(self._pattern(bar), bar.drums)
         fill = self._fill_length(bar)
-        kept = bar.steps - fill
+        kept = bar.beat if bar.stops else bar.steps - fill
         first = bar.number * bar.steps
         events = []
         for drum, hits in pattern.items():
@@ -86,7 +86,7 @@ class Drummer:
             drum = pick(self.rng, ("kick", "snare", "open"))
             events.append(self._hit(bar, drum, int(self.rng.integers(kept)), 70.0))
         events += self._crash(bar)
-        return events + self._fill(bar, kept, fill) if fill else events
+        return events + self._fill(bar, bar.steps - fill, fill) if fill else events
 
     def _hit(self, bar: Bar, drum: str, step: float, velocity: float, *,
              ring: float = 1.0) -> Event:
@@ -165,6 +165,8 @@ class Drummer:
         """Decide how many steps at the bar's end are a fill; 0 for none."""
         if bar.drums not in ("full", "toms", "alone"):
             return 0
+        if bar.stops:
+            return pick(self.rng, (0, bar.beat, bar.steps - bar.beat))
         every_four = bar.number % 4 == 3
         chance = 0.35 + 0.5 * self.busy if bar.last else 0.35 * self.busy if every_four else 0.05
         if self.rng.random() > chance:

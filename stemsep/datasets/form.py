@@ -49,7 +49,7 @@ class Bar:
 
     chords: (step within the bar, chord), the first at step 0. level: 0..1, how loud and full.
     drums: what the drummer does: full, none, kick, hats, toms, build, swell, or alone, when all
-    others rest.
+    others rest. stops: after its first beat the band is silent, but for singers and drum fills.
     """
 
     start: int
@@ -61,6 +61,7 @@ class Bar:
     chords: tuple[tuple[int, Chord], ...]
     level: float
     drums: str
+    stops: bool
 
     @property
     def last(self) -> bool:
@@ -95,9 +96,9 @@ def _section(rng: np.random.Generator, meter: Meter, kind: str, chords: list[Cho
              chords_a_bar: float, *, first_bar: int) -> list[Bar]:
     size = pick(rng, (2, 4, 4, 4, 8) if kind in _SHORT else (4, 4, 8, 8))
     drums = pick(rng, _DRUMMING.get(kind, ("full",)))
-    if drums in ("alone", "swell", "build"):
-        size = min(size, 4)
+    size = min(size, {"alone": 4, "build": 4, "swell": 2}.get(drums, size))
     level = float(np.clip(_LEVELS[kind] + rng.normal(0, 0.1), 0.15, 1.0))
+    stops_at = size - 1 if drums == "full" and rng.random() < 0.1 else None
     bars = []
     for number in range(size):
         place = int(number * chords_a_bar)
@@ -106,5 +107,5 @@ def _section(rng: np.random.Generator, meter: Meter, kind: str, chords: list[Cho
             half = meter.beat * (meter.steps // meter.beat // 2)
             inside.append((half, chords[(place + 1) % len(chords)]))
         bars.append(Bar((first_bar + number) * meter.steps, meter.steps, meter.beat, kind, number,
-                        size, tuple(inside), level, drums))
+                        size, tuple(inside), level, drums, number == stops_at))
     return bars

@@ -164,7 +164,8 @@ FILL_RUNS = {
     "roll": "snare", "double": "snare snare tom2 tom4", "alternate": "snare tom6",
     "kicks": "snare kick tom4 kick", "linear": "snare tom2 kick kick", "tom roll": "tom6",
     "hats": "snare open", "claps": "clap", "cymbal": "crash kick", "rims": "rim snare",
-    "snares": "snare2 snare",
+    "snares": "snare2 snare", "toms": "tom1 tom2 tom4 tom5", "high": "tom1 tom2 tom3",
+    "bongos": "bongo1 bongo2", "cowbell": "cowbell snare tom4",
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stemsep.datasets.band import VOICES
 from stemsep.datasets.form import Bar, Event
 from stemsep.datasets.harmony import pick
 from stemsep.datasets.score import Bend, Note, Part
@@ -66,7 +67,8 @@ class Performance:
         vibrato: depth in semitones, for a part that plays one note at a time and bends it.
         """
         rng = np.random.default_rng((self.seed, 5, *name.encode()))
-        start, length, raw_pitch, loud = np.array(sorted(events)).reshape(-1, 4).T
+        sounding = events if is_drum or program in VOICES else self._stopped(events)
+        start, length, raw_pitch, loud = np.array(sorted(sounding)).reshape(-1, 4).T
         pitch = np.clip(raw_pitch, 0, 127).astype(int)
         bias_s = rng.normal(0, 0.7 * self.looseness_s, 128)     # each limb has its own habit
         late_s = rng.normal(0, self.looseness_s, len(start)) + bias_s[pitch if is_drum else 0]
@@ -85,6 +87,18 @@ class Performance:
                            velocity[order].tolist())
         bends = [] if vibrato is None else _bends(rng, notes, depth=vibrato)
         return Part(name, program, is_drum, tuple(notes), tuple(bends))
+
+    def _stopped(self, events: Sequence[Event]) -> list[Event]:
+        """Leave out what the bars in which the band stops leave silent."""
+        stops = [(bar.start + bar.beat, bar.start + bar.steps) for bar in self.bars if bar.stops]
+        heard: list[Event] = []
+        for start, length, pitch, loud in events:
+            for silent, ends in stops:
+                if start < silent:
+                    length = min(length, silent - start)
+            if not any(silent <= start < ends for silent, ends in stops):
+                heard.append((start, length, pitch, loud))
+        return heard
 
     def _force(self, steps: np.ndarray) -> np.ndarray:
         """Return the factor on velocity that the sections' levels give at some steps."""
