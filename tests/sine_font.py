@@ -1,4 +1,4 @@
-"""Writes small SoundFonts of one sine, for the tests of the player."""
+"""Small SoundFonts of one sine, notes to play on them, and measures of what is heard."""
 
 import io
 import struct
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from stemsep.datasets.score import Bend, Note, Part
 from stemsep.datasets.sf2 import Gen
 from stemsep.datasets.soundfont import SoundFont
 
@@ -77,3 +78,28 @@ def sine_font(path: Path, presets: Presets, *, vorbis: bool = False,
             + chunk(b"LIST", b"pdta" + b"".join(chunk(name, tables[name]) for name in order)))
     path.write_bytes(chunk(b"RIFF", body))
     return SoundFont.load(path)
+
+
+def part(*notes: Note, program: int = 0, is_drum: bool = False, bends: tuple[Bend, ...] = ()
+         ) -> Part:
+    return Part("part", program, is_drum, notes, bends)
+
+
+def held(key: int = 69, velocity: int = 127, *, end_s: float = 9.0) -> Part:
+    return part(Note(0.0, end_s, key, velocity))
+
+
+def hertz_of(wave_N: np.ndarray, rate: int = RATE) -> float:
+    """Frequency of a sine: the peak of its spectrum, refined by a parabola."""
+    power = np.log(np.abs(np.fft.rfft(wave_N * np.blackman(len(wave_N)), 4 * len(wave_N))) + 1e-30)
+    peak = int(power[1:-1].argmax()) + 1
+    below, top, above = power[peak - 1:peak + 2]
+    return (peak + 0.5 * (below - above) / (below - 2 * top + above)) * rate / (4 * len(wave_N))
+
+
+def cents(ratio: float) -> float:
+    return 1200 * np.log2(ratio)
+
+
+def decibels(wave_N: np.ndarray) -> float:
+    return 10 * np.log10(np.mean(np.square(wave_N, dtype=np.float64)))

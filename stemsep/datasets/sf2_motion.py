@@ -81,4 +81,4 @@ def mod_envelope(v: list[float], time_s: np.ndarray, *, released_s: float) -> np
 def lfo(v: list[float], delay: int, time_s: np.ndarray) -> np.ndarray:
     """The triangle of an oscillator, -1..1, rising from 0 after its delay; its rate comes next."""
     hertz = 8.176 * 2 ** (v[delay + 1] / 1200)
-    return 1 - np.abs((np.maximum(time_s - seconds(v[delay]), 0) * hertz + 0.75) % 1 * 4 - 2)
+    return 1 - np.abs((np.maximum(time_s - seconds(v[delay]), 0) * hertz + 0.25) % 1 * 4 - 2)
