@@ -76,12 +76,14 @@ class Estimator:
         output_BSTFC = jnp.moveaxis(output, 3, 1)[:, :, :, :bins]
         above = bins - output_BSTFC.shape[3]
         mix_B1TFC = mix_BTFC[:, None]
+        top = slice(-max(1, self.seen_bins // 32), None)  # the highest bins that the network sees
         if self.estimate == "direct":
-            magnitudes = (
-                jnp.pad(jax.nn.relu(output_BSTFC), ((0, 0), (0, 0), (0, 0), (0, above), (0, 0)))
-                / scale
-            )
-            modulus = jnp.abs(mix_B1TFC)
+            magnitudes, modulus = jax.nn.relu(output_BSTFC) / scale, jnp.abs(mix_B1TFC)
+            if above:  # of a band that the network never saw, a stem has its share of those bins
+                seen, unseen = jnp.split(modulus, [self.seen_bins], axis=3)
+                heard = jnp.maximum(seen[:, :, :, top].sum(3, keepdims=True), 1e-12)
+                share = magnitudes[:, :, :, top].sum(3, keepdims=True) / heard
+                magnitudes = jnp.concatenate([magnitudes, jnp.minimum(share, 1) * unseen], axis=3)
             # The mixture's phase; where the mixture is silent, so is the stem.
             return magnitudes * jnp.where(
                 modulus > 0, mix_B1TFC / jnp.where(modulus > 0, modulus, 1), 0
@@ -91,10 +93,10 @@ class Estimator:
             if self.mask == "softmax"
             else jax.nn.sigmoid(output_BSTFC)
         )
-        if above:  # a band that the network never saw goes the way of the highest bins that it saw
-            top = masks[:, :, :, -max(1, self.seen_bins // 32) :].mean(3, keepdims=True)
+        if above:  # a band that the network never saw goes the way of those bins
+            mean = masks[:, :, :, top].mean(3, keepdims=True)
             masks = jnp.concatenate(
-                [masks, jnp.broadcast_to(top, (batch, self.stems, frames, above, self.channels))],
+                [masks, jnp.broadcast_to(mean, (batch, self.stems, frames, above, self.channels))],
                 axis=3,
             )
         return masks * mix_B1TFC
