@@ -52,6 +52,16 @@ def test_loop_modes(tmp_path: Path) -> None:
     assert not until_N[22050 + 1000 + TAIL + 10:].any()
 
 
+def test_a_delayed_voice_plays_all_of_its_recording(tmp_path: Path) -> None:
+    once = LOOPED | {Gen.LOOP_MODE: 0, Gen.VIB_LFO_PITCH: 100}
+    font = sine_font(tmp_path / "f.sf2", {
+        (0, 0): [once], (0, 1): [once | {Gen.VOL_DELAY: -1200, Gen.VIB_LFO_DELAY: -1200}]})
+    now_N, later_N = (render(font, part(Note(0, 9, 69, 127), program=p), seconds=1.0)[0]
+                      for p in (0, 1))
+    assert not later_N[:RATE // 2].any()
+    np.testing.assert_allclose(later_N[RATE // 2:], now_N[:RATE // 2], atol=1e-4)
+
+
 def test_volume_envelope(tmp_path: Path) -> None:
     """Delay 0.1 s, attack 0.2 s, hold 0.1 s, decay 100 dB in 2 s to -20 dB; release 100 dB/s."""
     times = {Gen.VOL_DELAY: 0.1, Gen.VOL_ATTACK: 0.2, Gen.VOL_HOLD: 0.1, Gen.VOL_DECAY: 2.0,

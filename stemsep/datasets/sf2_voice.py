@@ -11,7 +11,9 @@ import numpy as np
 from scipy.signal import lfilter
 
 from stemsep.datasets.sf2 import Gen, Region, Sample, modulation
-from stemsep.datasets.sf2_motion import RANGE_DB, decay_of, lfo, mod_envelope, release_s, sustain_db
+from stemsep.datasets.sf2_motion import (
+    RANGE_DB, decay_of, lfo, mod_envelope, release_s, seconds, sustain_db
+)
 
 FLOOR_DB = 80.0         # below full velocity: there a voice has ended
 ATTENUATION = 0.4       # of what a font asks for, as in the hardware that fonts were made on
@@ -22,7 +24,8 @@ BLOCK = 1024            # samples between the points where a recording's loudnes
 CACHED = 8192           # samples interpolated at once, a multiple of CONTROL: what fits the cache
 
 # What decides the wave before the filter, and what decides its shape after.
-WAVE = (*range(Gen.CUTOFF), Gen.END_COARSE, *range(Gen.MOD_LFO_DELAY, Gen.KEY_MOD_DECAY + 1),
+WAVE = (*range(Gen.CUTOFF), Gen.END_COARSE, Gen.VOL_DELAY,
+        *range(Gen.MOD_LFO_DELAY, Gen.KEY_MOD_DECAY + 1),
         *range(Gen.LOOP_START_COARSE, Gen.VELOCITY), *range(Gen.LOOP_END_COARSE, Gen.ROOT_KEY + 1))
 SHAPE = (*range(Gen.RESONANCE, Gen.END_COARSE), Gen.MOD_LFO_VOLUME,
          *range(Gen.MOD_LFO_DELAY, Gen.KEY_VOL_DECAY + 1))
@@ -133,8 +136,13 @@ def tone(region: Region, key: int, velocity: int) -> tuple[int, list[float]]:
 
 
 def resampled(sample: Sample, voice: Voice, rate: int) -> np.ndarray:
-    """The recording at the voice's pitch, its loop unrolled; float32 [<= voice.length]."""
+    """The recording at the voice's pitch, its loop unrolled; float32 [<= voice.length].
+
+    It starts after the delay of the volume envelope: echoes are made so, and keep their attack.
+    """
     v = voice.values
+    delay = min(round(seconds(v[Gen.VOL_DELAY]) * rate), voice.length)
+    length = voice.length - delay
     root = v[Gen.ROOT_KEY] if v[Gen.ROOT_KEY] >= 0 else sample.root
     cents = ((voice.key - root) * v[Gen.SCALE_TUNING] + 100 * v[Gen.COARSE_TUNE]
              + v[Gen.FINE_TUNE] + sample.correction + voice.cents)
@@ -142,21 +150,22 @@ def resampled(sample: Sample, voice: Voice, rate: int) -> np.ndarray:
     stride = CACHED
     if voice.bends or v[Gen.MOD_ENV_PITCH] or v[Gen.MOD_LFO_PITCH] or v[Gen.VIB_LFO_PITCH]:
         stride = CONTROL
-        step_T = step * np.exp2(_pitch_curve(voice, rate) / 1200)
+        step_T = step * np.exp2(_pitch_curve(voice, delay, rate) / 1200)
     else:
-        step_T = np.full(voice.length // stride + 1, step)
+        step_T = np.full(length // stride + 1, step)
     travel_T = stride * np.concatenate([[0.0], np.cumsum(step_T)])      # in the recording
 
     def position(frame: int) -> float:
         turn = min(frame // stride, len(step_T) - 1)
         return float(travel_T[turn] + (frame - turn * stride) * step_T[turn])
 
-    source_N = _unrolled(sample, v, int(position(voice.length)) + 2, int(position(voice.release)))
+    released = max(voice.release - delay, 0)
+    source_N = _unrolled(sample, v, int(position(length)) + 2, int(position(released)))
     if not len(source_N):
         return np.zeros(0, np.float32)
     last = len(source_N) - 1
     turn = min(int(np.searchsorted(travel_T, last, side="right")), len(step_T)) - 1
-    frames = min(voice.length, turn * stride + int((last - travel_T[turn]) / step_T[turn]) + 1)
+    frames = min(length, turn * stride + int((last - travel_T[turn]) / step_T[turn]) + 1)
     padded_N = np.concatenate([source_N[:1], source_N, source_N[-1:], source_N[-1:]])
     wave_N = np.empty(frames, np.float32)
     within = np.arange(stride)
@@ -165,10 +174,10 @@ def resampled(sample: Sample, voice: Voice, rate: int) -> np.ndarray:
         position_TN = travel_T[:-1][turns, None] + step_T[turns, None] * within
         piece_N = wave_N[first:first + CACHED]
         _cubic(padded_N, position_TN.reshape(-1)[:len(piece_N)], piece_N)
-    if frames < voice.length:                   # a recording that breaks off must not click
+    if frames < length:                         # a recording that breaks off must not click
         fade = min(32, frames)
         wave_N[frames - fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
-    return wave_N
+    return np.concatenate([np.zeros(delay, np.float32), wave_N]) if delay else wave_N
 
 
 def block_peaks(wave_N: np.ndarray) -> np.ndarray:
@@ -215,10 +224,10 @@ def _cubic(padded_N: np.ndarray, position_N: np.ndarray, out_N: np.ndarray) -> N
     np.add(cube, here, out=out_N)
 
 
-def _pitch_curve(voice: Voice, rate: int) -> np.ndarray:
-    """Cents by which envelope, oscillators and bends move the pitch, every CONTROL samples."""
+def _pitch_curve(voice: Voice, delay: int, rate: int) -> np.ndarray:
+    """Cents by which envelope, oscillators and bends move the pitch, from `delay` samples on."""
     v = voice.values
-    time_T = _control_times(voice.length)
+    time_T = delay + _control_times(voice.length - delay)
     cents_T = np.zeros(len(time_T))
     if v[Gen.MOD_ENV_PITCH]:
         released_s = voice.release / rate
