@@ -25,7 +25,6 @@ SUFFIXES = frozenset((
     ".rf64", ".w64", ".m4a", ".mp4", ".aac", ".wma",
 ))
 
-_BLOCK = 1 << 20                    # samples read at once where the length is unknown
 _SUBTYPES = {32: "FLOAT", 24: "PCM_24", 16: "PCM_16"}
 _WAV_BYTES = (1 << 32) - (1 << 16)  # what a WAV file's 32-bit sizes can count, less its header
 
@@ -40,7 +39,7 @@ class AudioInfo:
 
 
 def probe(path: str | os.PathLike) -> AudioInfo:
-    """Return rate, channels and length; decodes only where the header leaves the length open."""
+    """Return what the header says; nothing is decoded. Raises InputError as `read` does."""
     with _open(path) as file:
         return AudioInfo(file.samplerate, file.channels, _length(file, path))
 
@@ -151,16 +150,12 @@ def _check_riff(head: bytes, size: int, path: str | os.PathLike) -> None:
 
 
 def _length(file: Any, path: str | os.PathLike) -> int:
-    """Return the samples a channel; decodes the whole file where its header does not say."""
-    samples = file.frames
-    if samples > 1 << 60:
-        samples = 0
-        while count := len(file.read(_BLOCK, dtype="float32", always_2d=True)):
-            samples += count
-        file.seek(0)
-    if samples == 0:
+    """Return the samples a channel; InputError when there are none, or nobody knows how many."""
+    if file.frames == 0:
         raise InputError(f"{path}: holds no samples; copy or download it again")
-    return samples
+    if file.frames > 1 << 60:       # FLAC written to a pipe, whose end libsndfile cannot read
+        raise InputError(f"{path}: does not say how long it is; convert it to WAV or FLAC again")
+    return file.frames
 
 
 def _check_block(wave_NC: np.ndarray, path: str | os.PathLike, first: int, wanted: int) -> None:

@@ -87,7 +87,7 @@ def _plan(store: Store, tracks: Sequence[Track], root: Path,
     """Remove what vanished from the source; return what is to be written, with its sources."""
     records = {(split, record.name): record for split in SPLITS for record in store.tracks(split)}
     for split, name in sorted(set(records) - {(track.split, track.name) for track in tracks}):
-        if name not in summary.failed:
+        if f"{split}/{name}" not in summary.failed:
             tqdm.write(f"removed: {split}/{name} is no longer in the source")
             store.remove(split, name)
             summary.removed.append(f"{split}/{name}")
@@ -157,19 +157,19 @@ def write_track(item: tuple[Track, Sources], *, store_path: str) -> tuple[float,
     track, sources = item
     store = _opened(store_path)
     rate = store.spec.sample_rate
-    infos = {path: audio.probe(path) for paths in track.stems.values() for path in paths}
-    lengths = {path: -(-info.samples * rate // info.sample_rate) for path, info in infos.items()}
-    samples = max(lengths.values())
-    shorter = [path.name for path, length in lengths.items() if length < samples]
-    note = "" if not shorter else (
-        f"padded at the end with silence: {', '.join(shorter)} (from "
-        f"{min(lengths.values()) / rate:.3f} s, the longest stem lasts {samples / rate:.3f} s)")
     try:
+        infos = {path: audio.probe(path) for paths in track.stems.values() for path in paths}
+        lengths = {path: -(-i.samples * rate // i.sample_rate) for path, i in infos.items()}
+        samples = max(lengths.values())
         store.write_track(track.split, track.name, samples=samples, sources=sources,
                           waves=_waves(track, store.spec, samples))
     except BaseException:
         store.remove(track.split, track.name)
         raise
+    shorter = [path.name for path, length in lengths.items() if length < samples]
+    note = "" if not shorter else (
+        f"padded at the end with silence: {', '.join(shorter)} (from "
+        f"{min(lengths.values()) / rate:.3f} s, the longest stem lasts {samples / rate:.3f} s)")
     return sum(info.samples / info.sample_rate for info in infos.values()), note
 
 

@@ -39,7 +39,7 @@ def tracks(source: str, *, stems: Sequence[str], recipe: str = "",
     """List the songs of `layout:path`, their files grouped into `stems`, by split and name.
 
     recipe: path of a YAML recipe, or empty. A song that cannot be used raises InputError or, given
-    `faults`, is entered there under its name while the rest goes on. A source, a recipe or a stem
+    `faults`, is entered there as split/name while the rest goes on. A source, a recipe or a stem
     that cannot be used raises in any case.
     """
     name, root = parse(source)
@@ -58,7 +58,7 @@ def tracks(source: str, *, stems: Sequence[str], recipe: str = "",
         except InputError as error:
             if faults is None:
                 raise
-            faults[song.name] = error
+            faults[f"{split}/{song.name}"] = error
     # Slakh's S00, S01, ... are one instrument in one song and another in the next: no names.
     names = {recipes.normal(file.name) for *_, files, _ in found for file in files
              if not re.fullmatch(r"S\d+", file.name)}

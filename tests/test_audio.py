@@ -1,0 +1,220 @@
+"""Audio files come back as they were written, and every fault is one sentence with the file."""
+
+import os
+import resource
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from stemsep import audio
+from stemsep.errors import InputError
+from tests import trees
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_read_gives_back_what_was_written(tmp_path: Path, suffix: str, channels: int) -> None:
+    wave_CN = trees.noise(3000, channels=channels)
+    path = trees.write(tmp_path / f"song{suffix}", wave_CN)
+    assert audio.probe(path) == audio.AudioInfo(trees.RATE, channels, 3000)
+    read, rate = audio.read(path)
+    assert rate == trees.RATE and read.dtype == np.float32
+    np.testing.assert_array_equal(read, wave_CN)
+    np.testing.assert_array_equal(audio.read(path, start=700, samples=50)[0], wave_CN[:, 700:750])
+    np.testing.assert_array_equal(audio.read(path, start=2990, samples=50)[0], wave_CN[:, 2990:])
+    assert audio.read(path, start=4000)[0].shape == (channels, 0)
+
+
+@pytest.mark.parametrize("size", [1, 999, 1000, 5000])
+def test_blocks_are_the_file(tmp_path: Path, size: int) -> None:
+    wave_CN = trees.noise(1000, channels=2)
+    parts = list(audio.blocks(trees.write(tmp_path / "song.flac", wave_CN), size))
+    assert {part.shape[1] for part in parts[:-1]} <= {size}
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), wave_CN)
+
+
+@pytest.mark.parametrize("name", ["song.wav", "song.raw", "song.txt", "song.gsm", "song"])
+def test_formats_are_recognised_by_content(tmp_path: Path, name: str) -> None:
+    wave_CN = trees.noise(500)
+    trees.write(tmp_path / "song.flac", wave_CN).rename(tmp_path / name)
+    np.testing.assert_array_equal(audio.read(tmp_path / name)[0], wave_CN)
+
+
+def damage(path: Path, kind: str) -> Path:
+    """Make `path` a file of the given kind of fault and return it."""
+    whole = trees.write(path.with_suffix(".flac" if "flac" in kind else ".wav"), trees.noise(4000))
+    content = whole.read_bytes()
+    whole.unlink()
+    if kind == "a folder":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes({
+            "empty": b"", "text": b"these are words, no sound\n" * 99, "short wav": content[:999],
+            "header only": content[:30], "short flac": content[:len(content) // 2],
+            "no samples": content[:40] + bytes(4),
+        }[kind])
+    return path
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("missing", "there is no such file"), ("a folder", "is a folder"), ("empty", "is empty"),
+    ("text", "no audio that can be read"), ("short wav", "cut short (999 of 8044 bytes)"),
+    ("header only", "damaged or cut short"), ("short flac", "damaged or cut short"),
+    ("no samples", "holds no samples"),
+])
+def test_unreadable_files_are_one_sentence(tmp_path: Path, kind: str, words: str) -> None:
+    path = damage(tmp_path / "song.wav", kind)
+    for action in (audio.read, lambda path: list(audio.blocks(path, 1000))):
+        with pytest.raises(InputError) as caught:
+            action(path)
+        sentence = str(caught.value)
+        assert str(path) in sentence and words in sentence and "; " in sentence
+        assert "\n" not in sentence
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_forbidden_file(tmp_path: Path) -> None:
+    path = trees.write(tmp_path / "song.wav", trees.noise(100))
+    path.chmod(0)
+    with pytest.raises(InputError, match="song.wav: cannot be opened"):
+        audio.probe(path)
+
+
+def test_length_that_the_header_leaves_open(tmp_path: Path) -> None:
+    path = trees.write(tmp_path / "song.flac", trees.noise(5000))
+    content = bytearray(path.read_bytes())
+    content[21] &= 0xF0                     # the upper 4 of STREAMINFO's 36 bits of total samples
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="song.flac: does not say how long it is; convert"):
+        audio.read(path)
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF])
+def test_wav_from_a_pipe_is_not_cut_short(tmp_path: Path, length: int) -> None:
+    path = trees.write(tmp_path / "song.wav", trees.noise(100))
+    content = bytearray(path.read_bytes())
+    content[40:44] = struct.pack("<I", length)
+    path.write_bytes(content)
+    if length:
+        assert audio.read(path)[0].shape == (1, 100)
+    else:
+        with pytest.raises(InputError, match="holds no samples"):
+            audio.read(path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers(tmp_path: Path, bad: float) -> None:
+    wave_CN = trees.noise(3000, channels=2)
+    wave_CN[1, 1234] = bad
+    soundfile.write(tmp_path / "song.wav", wave_CN.T, trees.RATE, subtype="FLOAT")
+    for action in (audio.read, lambda path: list(audio.blocks(path, 1000))):
+        with pytest.raises(InputError, match="song.wav: sample 1234 is not a number"):
+            action(tmp_path / "song.wav")
+    assert audio.read(tmp_path / "song.wav", samples=1234)[0].shape == (2, 1234)
+
+
+def test_huge_samples_are_numbers(tmp_path: Path) -> None:
+    wave_CN = np.full((1, 100), 3e38, np.float32)
+    soundfile.write(tmp_path / "song.wav", wave_CN.T, trees.RATE, subtype="FLOAT")
+    np.testing.assert_array_equal(audio.read(tmp_path / "song.wav")[0], wave_CN)
+
+
+@pytest.mark.parametrize("rate, to", [(8000, 16000), (44100, 16000), (16000, 44100)])
+def test_resampling_keeps_a_tone(rate: int, to: int) -> None:
+    def tone(rate: int) -> np.ndarray:
+        return np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)[None]
+
+    resampled = audio.resample(tone(rate), rate, to)
+    assert resampled.shape == (1, to) and resampled.dtype == np.float32
+    inside = slice(to // 10, -to // 10)     # the ends ring
+    np.testing.assert_allclose(resampled[:, inside], tone(to)[:, inside], atol=1e-4)
+
+
+def test_resampling_to_the_same_rate_is_nothing() -> None:
+    wave_CN = trees.noise(100)
+    assert audio.resample(wave_CN, 8000, 8000) is wave_CN
+
+
+def test_remap() -> None:
+    stereo, mono = trees.noise(100, channels=2), trees.noise(100)
+    np.testing.assert_allclose(audio.remap(stereo, 1, "x"), stereo.mean(axis=0, keepdims=True))
+    np.testing.assert_array_equal(audio.remap(mono, 2, "x"), np.concatenate([mono, mono]))
+    assert audio.remap(stereo, 2, "x") is stereo
+    with pytest.raises(InputError, match="six.wav: 6 channels cannot become 2"):
+        audio.remap(np.zeros((6, 10), np.float32), 2, "six.wav")
+
+
+@pytest.mark.parametrize("bits, tolerance", [(32, 0), (24, 2 ** -23), (16, 2 ** -15)])
+def test_writer_gives_back_what_was_written(tmp_path: Path, bits: int, tolerance: float) -> None:
+    wave_CN = np.random.default_rng(0).uniform(-1, 1, (2, 5000)).astype(np.float32)
+    path = tmp_path / "new" / "song.wav"
+    with audio.Writer(path, 44100, 2, bits=bits) as writer:
+        for first in range(0, 5000, 1700):
+            writer.write(wave_CN[:, first:first + 1700])
+        assert not path.exists()
+    read, rate = audio.read(path)
+    assert rate == 44100 and soundfile.info(path).format == "WAV"
+    np.testing.assert_allclose(read, wave_CN, rtol=0, atol=tolerance)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_whole_numbers_clip(tmp_path: Path) -> None:
+    with audio.Writer(tmp_path / "song.wav", 8000, 1, bits=16) as writer:
+        writer.write(np.array([[2.0, -2.0, 0.25]], np.float32))
+    np.testing.assert_allclose(audio.read(tmp_path / "song.wav")[0], [[1, -1, 0.25]], atol=1e-4)
+
+
+def test_writer_leaves_nothing_behind_a_failure(tmp_path: Path) -> None:
+    path = trees.write(tmp_path / "song.wav", trees.noise(10))
+    before = path.read_bytes()
+    with pytest.raises(RuntimeError, match="in the middle"):
+        with audio.Writer(path, 8000, 1) as writer:
+            writer.write(trees.noise(1000))
+            raise RuntimeError("in the middle")
+    assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == before
+
+
+@pytest.fixture
+def small_disk() -> Iterator[None]:
+    """A limit of 64 KiB a file; the system refuses to write more, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="song.wav: cannot be written .File too large.; free some"):
+        with audio.Writer(tmp_path / "song.wav", 8000, 1) as writer:
+            for _ in range(10):
+                writer.write(trees.noise(8000))
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "song.wav").mkdir()
+    for path in (tmp_path / "file" / "song.wav", tmp_path / "song.wav"):
+        with pytest.raises(InputError, match="song.wav: cannot be written"):
+            audio.Writer(path, 8000, 1)
+    with pytest.raises(InputError, match="12 bits; choices: 32, 24, 16"):
+        audio.Writer(tmp_path / "other.wav", 8000, 1, bits=12)
+
+
+def test_songs_over_4_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audio, "_WAV_BYTES", 1000)
+    wave_CN = trees.noise(500)
+    with audio.Writer(tmp_path / "long.wav", 8000, 1, samples=500) as writer:
+        writer.write(wave_CN)
+    assert soundfile.info(tmp_path / "long.wav").format == "RF64"
+    np.testing.assert_array_equal(audio.read(tmp_path / "long.wav")[0], wave_CN)
+    with pytest.raises(InputError, match="WAV holds at most 4 GiB"):
+        with audio.Writer(tmp_path / "unforeseen.wav", 8000, 1) as writer:
+            writer.write(wave_CN)
+    assert not (tmp_path / "unforeseen.wav").exists()

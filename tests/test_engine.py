@@ -1,0 +1,94 @@
+"""The engine gives every item its answer, whatever becomes of the workers."""
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stemsep import engine
+
+
+def square_or_fail(number: int) -> int:
+    if number == 3:
+        raise ValueError("three is not squared")
+    return number ** 2
+
+
+def die(number: int, *, marks: Path, times: int) -> int:
+    """Kill the process that works on item 1, `times` times."""
+    mark = marks / str(len(list(marks.iterdir())))
+    if number == 1 and len(list(marks.iterdir())) < times:
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def environment(_: int) -> tuple[str | None, bool]:
+    return os.environ.get("OMP_NUM_THREADS"), "jax" in sys.modules
+
+
+def start_and_wait(number: int, *, folder: Path) -> None:
+    (folder / str(os.getpid())).touch()
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_has_its_answer(workers: int) -> None:
+    answers = dict(engine.run(square_or_fail, range(6), workers=workers))
+    failure = answers.pop(3)
+    assert answers == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25}
+    assert isinstance(failure, ValueError) and str(failure) == "three is not squared"
+    assert "square_or_fail" in failure.__notes__[0]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_killed_worker_is_tried_again_then_reported(tmp_path: Path, times: int) -> None:
+    task = functools.partial(die, marks=tmp_path, times=times)
+    answers = dict(engine.run(task, range(4), workers=2))
+    assert {number: answers[number] for number in (0, 2, 3)} == {0: 0, 2: 2, 3: 3}
+    if times == 1:
+        assert answers[1] == 1
+    else:
+        assert isinstance(answers[1], engine.WorkerDied) and "-9" in str(answers[1])
+
+
+def test_workers_are_slim() -> None:
+    before = os.environ.get("OMP_NUM_THREADS")
+    assert {answer for _, answer in engine.run(environment, range(2), workers=2)} == {("1", False)}
+    assert os.environ.get("OMP_NUM_THREADS") == before
+
+
+def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
+    # No `if __name__ == "__main__"`: a worker does not import the program that was started.
+    program = (
+        "import functools, pathlib\n"
+        "from stemsep import engine\n"
+        "from tests.test_engine import start_and_wait\n"
+        f"task = functools.partial(start_and_wait, folder=pathlib.Path({str(tmp_path)!r}))\n"
+        "list(engine.run(task, range(2), workers=2))\n")
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parent.parent)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(alive(int(path.name)) for path in tmp_path.iterdir()))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for the condition, 20 s at most."""
+    end_s = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end_s, "it did not happen within 20 s"
+        time.sleep(0.02)
