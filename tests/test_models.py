@@ -1,0 +1,173 @@
+"""The networks: their size, their shapes, and that fast operators change nothing but the time."""
+
+from typing import Any, Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stemsep import models
+from stemsep.config import ModelConfig
+from stemsep.models import ops
+from stemsep.models.strided import StridedUNet
+from stemsep.models.unet import UNet
+
+SMALL: dict[str, Any] = {"channels": 2, "outputs": 3, "bins": 21, "widths": (4, 6)}
+NETWORKS = [UNet, StridedUNet]
+
+
+def draw(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def apart(got: Any, want: Any) -> float:
+    """Return the largest difference of two trees, relative to the largest value of each leaf."""
+    pairs = zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True)
+    return max(float(jnp.abs(a - b).max() / (jnp.abs(b).max() + 1e-12)) for a, b in pairs)
+
+
+def variables_of(network: nn.Module, *, frames: int = 16, bins: int = 21) -> Any:
+    x_BTFC = jnp.zeros((1, frames, bins, network.channels))
+    return jax.jit(lambda key: network.init(key, x_BTFC, train=False))(jax.random.key(0))
+
+
+def count(tree: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def test_unet_has_the_paper_networks_parameters() -> None:
+    network = UNet(channels=1, outputs=2, bins=512)
+    variables = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.zeros((1, 16, 512, 1)), train=False)
+    )
+    assert set(variables) == {"params", "batch_stats"}
+    assert count(variables) == 11_425_504
+    assert count(variables["params"]) == 11_418_656
+
+
+def test_strided_has_two_and_a_half_million_parameters() -> None:
+    network = StridedUNet(channels=1, outputs=2, bins=512)
+    variables = jax.eval_shape(
+        lambda: network.init(jax.random.key(0), jnp.zeros((1, 32, 512, 1)), train=False)
+    )
+    assert count(variables["params"]) == 2_448_274
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 12), (8, 5), (3, 1), (1, 1)])
+@pytest.mark.parametrize("operator", [ops.down_conv, ops.up_conv])
+def test_fast_convolutions_equal_the_plain_ones(
+    operator: Callable[..., jax.Array], size: tuple[int, int]
+) -> None:
+    x_BTFC, kernel = draw(0, 2, *size, 3), draw(1, 5, 5, 3, 4)
+
+    def both(fast: bool) -> Any:
+        y, pull = jax.vjp(lambda x, k: operator(x, k, fast=fast), x_BTFC, kernel)
+        return y, pull(draw(2, *y.shape))
+
+    assert apart(both(True), both(False)) < 2e-6
+
+
+def test_plain_up_conv_is_flax_conv_transpose() -> None:
+    x_BTFC, kernel = draw(0, 2, 3, 5, 3), draw(1, 5, 5, 3, 4)
+    layer = nn.ConvTranspose(4, (5, 5), (2, 2), use_bias=False)
+    want = layer.apply({"params": {"kernel": kernel}}, x_BTFC)
+    assert apart(ops.up_conv(x_BTFC, kernel, fast=False), want) < 2e-6
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 12), (8, 5), (3, 3)])
+def test_fast_pooling_equals_the_plain_one_even_on_ties(size: tuple[int, int]) -> None:
+    x_BTFC = jnp.round(draw(0, 2, *size, 3))
+
+    def both(pool: Callable[[jax.Array], jax.Array]) -> Any:
+        y, pull = jax.vjp(pool, x_BTFC)
+        return y, pull(draw(2, *y.shape))
+
+    fast = both(lambda x: ops.max_pool(x, fast=True))
+    assert apart(fast, both(lambda x: ops.max_pool(x, fast=False))) == 0
+    assert apart(fast, both(lambda x: nn.max_pool(x, (2, 2), (2, 2)))) == 0
+
+
+def test_depth_to_space_undoes_space_to_depth() -> None:
+    x_BTFC = draw(0, 2, 4, 6, 3)
+    np.testing.assert_array_equal(ops.depth_to_space(ops.space_to_depth(x_BTFC)), x_BTFC)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("size", [(16, 21), (1, 1), (5, 8), (13, 2)])
+def test_any_size_in_is_the_same_size_out(network: Any, size: tuple[int, int]) -> None:
+    net = network(**SMALL)
+    x_BTFC = jnp.zeros((2, *size, 2))
+    y_BTFK, _ = jax.eval_shape(
+        lambda: net.init_with_output(jax.random.key(0), x_BTFC, train=False)
+    )
+    assert y_BTFK.shape == (2, *size, 3)
+
+
+@pytest.mark.parametrize("network, multiple", [(UNet, 2), (StridedUNet, 4)])
+def test_input_counts_as_zero_beyond_its_end(network: Any, multiple: int) -> None:
+    net = network(**SMALL)
+    variables = variables_of(net)
+    x_BTFC = draw(0, 2, 13, 21, 2)
+    more = (0, -13 % multiple), (0, -21 % multiple)
+    padded = jnp.pad(x_BTFC, ((0, 0), *more, (0, 0)))
+    infer = jax.jit(lambda x_BTFC: net.apply(variables, x_BTFC, train=False))
+    assert apart(infer(x_BTFC), infer(padded)[:, :13, :21]) < 1e-6
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_fast_network_has_the_plain_networks_gradient(network: Any) -> None:
+    plain = network(**SMALL, bin_affine=True, fast=False)
+    fast = plain.clone(fast=True)
+    variables = variables_of(plain)
+    shapes = jax.tree.map(jnp.shape, variables)
+    assert shapes == jax.tree.map(jnp.shape, variables_of(fast))
+    x_BTFC, weight = draw(0, 2, 13, 21, 2), draw(1, 2, 13, 21, 3)
+
+    @jax.jit
+    def outcomes(params: Any, stats: Any) -> Any:
+        def loss(params: Any, net: nn.Module) -> Any:
+            y, new = net.apply(
+                {"params": params, "batch_stats": stats}, x_BTFC, train=True,
+                mutable=["batch_stats"], rngs={"dropout": jax.random.key(7)},
+            )
+            return (y * weight).sum(), (y, new)
+
+        return [jax.grad(loss, has_aux=True)(params, net) for net in (fast, plain)]
+
+    got, want = outcomes(variables["params"], variables["batch_stats"])
+    assert apart(got, want) < 1e-5
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_dtype_changes_the_computation_and_not_the_parameters(network: Any) -> None:
+    full, half = network(**SMALL), network(**SMALL, dtype=jnp.bfloat16)
+    variables = variables_of(half)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    x_BTFC = draw(0, 2, 8, 9, 2)
+    got, want = jax.jit(
+        lambda x_BTFC: [net.apply(variables, x_BTFC, train=False) for net in (half, full)]
+    )(x_BTFC)
+    assert got.dtype == jnp.bfloat16
+    assert apart(got.astype(jnp.float32), want) < 0.05
+
+
+def test_build_chooses_by_name_and_lists_the_choices() -> None:
+    assert isinstance(models.build(ModelConfig(), bins=512, channels=2, outputs=4), UNet)
+    network = models.build(
+        ModelConfig(name="strided", widths=(4, 8), bin_affine=True), bins=9, channels=1, outputs=2
+    )
+    variables = variables_of(network, bins=9)
+    assert variables["params"]["bin_affine"]["scale"].shape == (9, 1)
+    with pytest.raises(ValueError, match="'unte'; the choices are unet, strided"):
+        models.build(ModelConfig(name="unte"), bins=512, channels=2, outputs=4)
+
+
+def test_wrong_input_is_refused_in_words() -> None:
+    network = StridedUNet(**SMALL, bin_affine=True)
+    variables = variables_of(network)
+    with pytest.raises(ValueError, match="1 input channels, but the network was built for 2"):
+        network.apply(variables, draw(0, 1, 8, 21, 1), train=False)
+    with pytest.raises(ValueError, match="20 frequency bins, but the network was built for 21"):
+        network.apply(variables, draw(0, 1, 8, 20, 2), train=False)
