@@ -1,7 +1,6 @@
 """Fonts read, chosen from and played: zones, programs, whole parts, and files that are bad."""
 
 import struct
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -152,9 +151,9 @@ def test_errors_name_what_is_wrong(tmp_path: Path) -> None:
 
 def test_the_default_font_is_found_without_importing_its_package(
         monkeypatch: pytest.MonkeyPatch) -> None:
-    code = ("import sys; from stemsep.datasets.soundfont import default_soundfont as f; "
-            "assert f().is_file(); assert 'pretty_midi' not in sys.modules")
-    subprocess.run([sys.executable, "-c", code], check=True)
+    monkeypatch.delitem(sys.modules, "pretty_midi", raising=False)
+    assert default_soundfont().is_file()
+    assert "pretty_midi" not in sys.modules
     monkeypatch.setattr(soundfont.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="install pretty_midi"):
         default_soundfont()
