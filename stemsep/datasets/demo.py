@@ -1,9 +1,9 @@
-"""Songs to train on with nothing downloaded: composed, rendered, mixed and written in Slakh's layout.
+"""Songs to train on with nothing downloaded: composed, played and mixed, in Slakh's layout.
 
-    python -m stemsep.datasets.demo --output data/demo --tracks 24 --seconds 20 [--soundfont FONT.sf3]
+    python -m stemsep.datasets.demo --output data/demo --tracks 24 --seconds 20 --soundfont A.sf3
 
-Every track is a function of (seed, its number, the settings): the same bytes with any number of workers. Within a
-track the mix is the exact sum of its stems, as integers.
+Every track is a function of (seed, its number, the settings): the same bytes with any number of
+workers. Within a track the mix is the exact sum of its stems, as integers.
 """
 
 import functools
@@ -31,8 +31,8 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
          soundfonts: Sequence[str | Path] = (), workers: int = 0, progress: bool = True) -> int:
     """Write the tracks that `path` lacks and return how many that were.
 
-    workers: processes, 0 for one a core. Raises InputError when `path` holds songs of other settings, or is no
-    demo folder, and when a font cannot be read.
+    workers: processes, 0 for one a core. Raises InputError when `path` holds songs of other
+    settings, or is no demo folder, and when a font cannot be read.
     """
     root, fonts = Path(path), _font_files(soundfonts)
     settings = _settings(tracks, seconds, seed, channels, fonts)
@@ -54,7 +54,7 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
 
 def complete(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channels: int = 1,
              soundfonts: Sequence[str | Path] = ()) -> bool:
-    """Tell whether `path` holds all tracks of these settings, so that `make` would have nothing to do."""
+    """Tell whether `path` holds all tracks of these settings: `make` would have nothing to do."""
     root = Path(path)
     record = _read_record(root)
     return (record == _settings(tracks, seconds, seed, channels, _font_files(soundfonts))
@@ -62,8 +62,10 @@ def complete(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, ch
 
 
 def split_of(index: int, tracks: int) -> str:
-    """Name the split of a track: the last 8 % are for validation and testing has 12 % before them; of three tracks
-    or more each has at least one."""
+    """Name the split of a track: the last 8 % validate, the 12 % before them test.
+
+    Of three tracks or more each split has at least one; of two the second validates.
+    """
     validation = max(round(0.08 * tracks), 1 if tracks > 1 else 0)
     test = max(round(0.12 * tracks), 1 if tracks > 2 else 0)
     train, second, third = SPLITS
@@ -72,7 +74,8 @@ def split_of(index: int, tracks: int) -> str:
     return third if index >= tracks - validation - test else train
 
 
-def _settings(tracks: int, seconds: float, seed: int, channels: int, fonts: Sequence[str]) -> dict[str, Any]:
+def _settings(tracks: int, seconds: float, seed: int, channels: int,
+              fonts: Sequence[str]) -> dict[str, Any]:
     return {"tracks": tracks, "seconds": float(seconds), "seed": seed, "channels": channels,
             "soundfonts": [Path(font).name for font in fonts], "generator": GENERATOR}
 
@@ -82,7 +85,8 @@ def _check_record(root: Path, settings: dict[str, Any]) -> None:
     record = _read_record(root)
     if record is None:
         if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise InputError(f"{root} exists and is no folder of demo songs (it has no {RECORD}); choose another folder")
+            raise InputError(f"{root} exists and is no folder of demo songs (it has no {RECORD}); "
+                             "choose another folder")
         root.mkdir(parents=True, exist_ok=True)
         part = root / f".{RECORD}"
         part.write_text(json.dumps(settings, indent=1) + "\n")
@@ -90,8 +94,8 @@ def _check_record(root: Path, settings: dict[str, Any]) -> None:
         return
     for name, value in settings.items():
         if record.get(name) != value:
-            raise InputError(f"{root} holds demo songs made with {name} {record.get(name)!r}, not {value!r}; "
-                             "choose another folder or delete this one")
+            raise InputError(f"{root} holds demo songs made with {name} {record.get(name)!r}, "
+                             f"not {value!r}; choose another folder or delete this one")
 
 
 def _read_record(root: Path) -> dict[str, Any] | None:
@@ -100,7 +104,8 @@ def _read_record(root: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as problem:
-        raise InputError(f"{root / RECORD} is damaged ({problem}); delete the folder or choose another") from problem
+        raise InputError(f"{root / RECORD} is damaged ({problem}); delete the folder or choose "
+                         "another") from problem
     return record if isinstance(record, dict) else {}
 
 
@@ -109,29 +114,35 @@ def _folder(root: Path, index: int, tracks: int) -> Path:
 
 
 def _font_files(soundfonts: Sequence[str | Path]) -> list[str]:
-    """List the fonts to play with, the default first; raises InputError for a file that is missing."""
+    """List the fonts to play with, the default first; a missing file raises InputError."""
     for font in soundfonts:
         if not Path(font).is_file():
             raise InputError(f"{font}: no such SoundFont; give .sf2 or .sf3 files")
     return [str(default_soundfont()), *[str(font) for font in soundfonts]]
 
 
-_OUTPUT = flags.DEFINE_string("output", "data/demo", "folder for the songs")
-_TRACKS = flags.DEFINE_integer("tracks", DemoConfig.tracks, "number of songs", lower_bound=1)
-_SECONDS = flags.DEFINE_float("seconds", DemoConfig.seconds, "length of a song", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", DemoConfig.seed, "another seed gives other songs", lower_bound=0)
-_CHANNELS = flags.DEFINE_integer("channels", DemoConfig.channels, "1 mono, 2 stereo", lower_bound=1, upper_bound=2)
-_SOUNDFONTS = flags.DEFINE_multi_string("soundfont", [], "a further .sf2 or .sf3 file; repeat, or list more after it")
-_WORKERS = flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
+def main() -> None:
+    """Run the command."""
+    output = flags.DEFINE_string("output", "data/demo", "folder for the songs")
+    tracks = flags.DEFINE_integer("tracks", DemoConfig.tracks, "number of songs", lower_bound=1)
+    seconds = flags.DEFINE_float("seconds", DemoConfig.seconds, "of every song", lower_bound=1)
+    seed = flags.DEFINE_integer("seed", DemoConfig.seed, "other songs for each", lower_bound=0)
+    channels = flags.DEFINE_integer("channels", DemoConfig.channels, "1 mono, 2 stereo",
+                                    lower_bound=1, upper_bound=2)
+    soundfonts = flags.DEFINE_multi_string(
+        "soundfont", [], "a further .sf2 or .sf3 file; more may follow it, or separate by commas")
+    workers = flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
 
+    flags.FLAGS.set_gnu_getopt(True)        # flags may follow fonts
 
-def main(arguments: list[str]) -> None:
-    """Make the songs that the flags describe; further arguments are SoundFonts."""
-    fonts = [name for given in _SOUNDFONTS.value for name in given.split(",") if name] + arguments
-    made = make(_OUTPUT.value, tracks=_TRACKS.value, seconds=_SECONDS.value, seed=_SEED.value, channels=_CHANNELS.value,
-                soundfonts=fonts, workers=_WORKERS.value)
-    print(f"{_OUTPUT.value}: {made} songs made, {_TRACKS.value - made} were there")
+    def run(arguments: list[str]) -> None:
+        fonts = [name for given in soundfonts.value for name in given.split(",") if name]
+        made = make(output.value, tracks=tracks.value, seconds=seconds.value, seed=seed.value,
+                    channels=channels.value, soundfonts=fonts + arguments, workers=workers.value)
+        print(f"{output.value}: {made} songs made, {tracks.value - made} were there")
+
+    command.run(run)
 
 
 if __name__ == "__main__":
-    command.run(main)
+    main()

@@ -1,9 +1,11 @@
-"""Turns a song's parts into stems as a studio would: who plays what, through what, in which room and how loud.
+"""Turns a song's parts into stems as a studio would: who plays what, through what, in which room
+and how loud.
 
-What a network learns from computed songs carries over to recordings only as far as the sounds vary. So everything
-that differs between recordings is drawn anew for every song: fonts, kits and tunings, sampled or computed drums,
-equalisers, compressors, amplifiers, rooms, balances. What shapes the whole mix (bus compressor, band limits) is one
-gain or one filter for all stems alike, so that the mix stays the sum of its stems.
+What a network learns from computed songs carries over to recordings only as far as the sounds vary.
+So everything that differs between recordings is drawn anew for every song: fonts, kits and tunings,
+sampled or computed drums, equalisers, compressors, amplifiers, rooms, balances. What shapes the
+whole mix (bus compressor, band limits) is one gain or one filter for all stems alike, so that the
+mix stays the sum of its stems.
 """
 
 import dataclasses
@@ -21,13 +23,15 @@ from stemsep.datasets.soundfont import SoundFont
 from stemsep.datasets.studio import Studio, play_bass, play_guitar, play_other, play_voice
 
 # Where loudness (LUFS) stands in a mix without its drums: (typical, spread) in dB.
-_BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-3.5, 2.5), "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
+_BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-3.5, 2.5),
+               "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
 _DRUMS_DB = (-2.5, 3.2)         # drums against everything else together
 _VOICES = (52, 53, 54, 85)      # programs that stand for singers
 _ELECTRONIC_KITS = (24, 25)
 _FLOOR_LUFS = -70.0
-_PLAYERS = {"drums": play_drums, "voice": play_voice, "bass": play_bass, "guitar": play_guitar, "lead": play_other,
-            "other": play_other}
+_PLAYERS = {"drums": play_drums, "voice": play_voice, "bass": play_bass, "guitar": play_guitar,
+            "lead": play_other, "other": play_other}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Stem:
@@ -40,27 +44,33 @@ class Stem:
 
 def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], channels: int,
             sample_rate: int = 44100) -> list[Stem]:
-    """Render and mix the song; the stems add up to the mix, whose peak is between −9 and −0.3 dB of full scale.
+    """Render and mix the song; the stems add up to the mix, whose peak is between −9 and −0.3 dB of
+    full scale.
 
-    No stem exceeds full scale. Parts that stay silent give no stem. The same seed gives the same stems.
+    No stem exceeds full scale. Parts that stay silent give no stem. The same seed gives the same
+    stems.
     """
     random = np.random.default_rng([*seed, 0])
-    studio = Studio(fonts, song.seconds, sample_rate, channels, tune_cents=float(random.normal(0, 12)))
+    studio = Studio(fonts, song.seconds, sample_rate, channels,
+                    tune_cents=float(random.normal(0, 12)))
     stems = []
     pump_db, pump_s = _pumping(song, random)
     for index, part in enumerate(song.parts):
         own = np.random.default_rng([*seed, 1, index])
         wave_CN, sound = _PLAYERS[role(part)](part, studio, own)
         if pump_db and not part.is_drum:
-            kicks_s = [note.start_s for drums in song.parts if drums.is_drum for note in drums.notes if note.pitch in KICKS]
-            wave_CN = effects.duck(wave_CN, kicks_s, depth_db=pump_db, release_s=pump_s, sample_rate=sample_rate)
+            kicks_s = [note.start_s for drums in song.parts if drums.is_drum
+                       for note in drums.notes if note.pitch in KICKS]
+            wave_CN = effects.duck(wave_CN, kicks_s, depth_db=pump_db, release_s=pump_s,
+                                   sample_rate=sample_rate)
         if np.abs(wave_CN).max(initial=0) > 1e-5:
             stems.append(Stem(part, sound, wave_CN))
     return master(balance(stems, random, sample_rate=sample_rate), random, sample_rate=sample_rate)
 
 
 def _pumping(song: Song, random: Generator) -> tuple[float, float]:
-    """Draw by how many dB and how long the kick ducks the band: mostly not at all, often with electronic kits."""
+    """Draw by how many dB and for how long the kick ducks the band: in dance music often, else
+    hardly ever."""
     electronic = any(part.is_drum and part.program in _ELECTRONIC_KITS for part in song.parts)
     if random.random() > (0.4 if electronic else 0.04):
         return 0.0, 0.1
@@ -82,8 +92,9 @@ def role(part: Part) -> str:
 
 
 def loudness(wave_CN: np.ndarray, sample_rate: int) -> float:
-    """Return the integrated loudness in LUFS (ITU-R BS.1770-4), at least −70; a wave under 0.4 s is too short: −70."""
-    import pyloudnorm       # here, because workers of other tasks never need it
+    """Return the integrated loudness in LUFS (ITU-R BS.1770-4); −70 for silence and for less than
+    0.4 s."""
+    import pyloudnorm  # here, because workers of other tasks never need it
 
     if wave_CN.shape[1] < 0.4 * sample_rate + 1:
         return _FLOOR_LUFS
@@ -93,22 +104,24 @@ def loudness(wave_CN: np.ndarray, sample_rate: int) -> float:
 
 
 def balance(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> list[Stem]:
-    """Set every stem's loudness: the band by what each part is in it, then all drums against the band."""
-    levelled = []
+    """Set every stem's loudness: the band by roles, then all drums together against the band."""
+    levelled: list[Stem] = []
     for stem in stems:
         typical_db, spread_db = _BALANCE_DB.get(role(stem.part), (0.0, 0.0))
         target = -20 + typical_db + (spread_db * float(np.clip(random.standard_normal(), -2, 2)))
         levelled.append(_louder(stem, target - loudness(stem.wave_CN, sample_rate)))
-    drums = [stem for stem in levelled if stem.part.is_drum]
+    drums = [index for index, stem in enumerate(levelled) if stem.part.is_drum]
     band = [stem for stem in levelled if not stem.part.is_drum]
-    drums_db = float(np.clip(random.normal(*_DRUMS_DB), -10, 8))
     if not drums or not band:
         return levelled
-    # A second drum part is percussion: quieter than the kit.
-    drums = [_louder(stem, 0 if index == 0 else -random.uniform(2, 12)) for index, stem in enumerate(drums)]
-    gap_db = (loudness(sum_of(band), sample_rate) + drums_db) - loudness(sum_of(drums), sample_rate)
-    changed = {id(stem.part): _louder(stem, gap_db) for stem in drums}
-    return [changed.get(id(stem.part), stem) for stem in levelled]
+    for index in drums[1:]:     # a second drum part is percussion: quieter than the kit
+        levelled[index] = _louder(levelled[index], -random.uniform(2, 12))
+    kit_lufs = loudness(sum_of([levelled[index] for index in drums]), sample_rate)
+    wanted_db = float(np.clip(random.normal(*_DRUMS_DB), -10, 8))
+    gap_db = loudness(sum_of(band), sample_rate) + wanted_db - kit_lufs
+    for index in drums:
+        levelled[index] = _louder(levelled[index], gap_db)
+    return levelled
 
 
 def sum_of(stems: Sequence[Stem]) -> np.ndarray:
@@ -120,7 +133,9 @@ def sum_of(stems: Sequence[Stem]) -> np.ndarray:
 
 
 def _louder(stem: Stem, gain_db: float) -> Stem:
-    return dataclasses.replace(stem, wave_CN=stem.wave_CN * np.float32(10 ** (min(gain_db, 60) / 20)))
+    # At most 60 dB: what is too short to have a loudness is left quiet.
+    factor = np.float32(10 ** (min(gain_db, 60) / 20))
+    return dataclasses.replace(stem, wave_CN=stem.wave_CN * factor)
 
 
 def master(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> list[Stem]:
@@ -130,19 +145,24 @@ def master(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> lis
     waves = [stem.wave_CN for stem in stems]
     biquads = []
     if random.random() < 0.4:
-        biquads.append(shelf("low", log_uniform(random, 60, 300), random.normal(0, 2.5), sample_rate=sample_rate))
-        biquads.append(shelf("high", log_uniform(random, 2000, 8000), random.normal(-1, 3), sample_rate=sample_rate))
+        biquads.append(shelf("low", log_uniform(random, 60, 300), random.normal(0, 2.5),
+                             sample_rate=sample_rate))
+        biquads.append(shelf("high", log_uniform(random, 2000, 8000), random.normal(-1, 3),
+                             sample_rate=sample_rate))
     if random.random() < 0.25:      # tape, broadcast and lossy coding take the highest octave
-        biquads += [shelf("lowpass", random.uniform(9000, 17000), 0, sample_rate=sample_rate, q=0.8)] * random.integers(2, 5)
+        top = shelf("lowpass", random.uniform(9000, 17000), 0, sample_rate=sample_rate, q=0.8)
+        biquads += [top] * random.integers(2, 5)
     if random.random() < 0.3:
         biquads.append(shelf("highpass", random.uniform(20, 70), 0, sample_rate=sample_rate))
     if biquads:
         waves = [effects.equalise(wave, *biquads) for wave in waves]
     total = np.sum(waves, axis=0)
     if random.random() < 0.5:
-        gain = effects.compression_gain(total, threshold_db=random.uniform(2, 10), ratio=log_uniform(random, 1.5, 20),
+        gain = effects.compression_gain(total, threshold_db=random.uniform(2, 10),
+                                        ratio=log_uniform(random, 1.5, 20),
                                         attack_s=log_uniform(random, 0.0005, 0.03),
-                                        release_s=log_uniform(random, 0.05, 0.6), sample_rate=sample_rate)
+                                        release_s=log_uniform(random, 0.05, 0.6),
+                                        sample_rate=sample_rate)
         waves = [wave * gain for wave in waves]
         total *= gain
     peak_db = -random.uniform(0.3, 9)

@@ -24,23 +24,28 @@ SAMPLE_RATE = 44100
 _ATTEMPTS = 10      # a short song may lie within the silence before its music begins
 
 
-def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: int, fonts: Sequence[str]) -> None:
+def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: int,
+               fonts: Sequence[str]) -> None:
     """Compose, render and write one track, a function of its number, the seed and the settings.
 
-    place: the number and the folder `root/split/TrackNNNNN`, which appears once it is complete; until then the
-    work is in a hidden folder of the root. Raises InputError when nothing sounds within `seconds`.
+    place: the number and the folder `root/split/TrackNNNNN`, which appears once it is complete;
+    until then the work is in a hidden folder of the root. Raises InputError when nothing sounds
+    within `seconds`.
     """
     index, folder = place
     loaded = [_font(font) for font in fonts]
     for attempt in range(_ATTEMPTS):
         song = compose(int(np.random.default_rng((seed, index, attempt)).integers(2**31)), seconds)
-        stems = produce(song, loaded, seed=(seed, index), channels=channels, sample_rate=SAMPLE_RATE)
+        stems = produce(song, loaded, seed=(seed, index), channels=channels,
+                        sample_rate=SAMPLE_RATE)
         if stems:
             break
     else:
-        raise InputError(f"{seconds} s are too short for a song: nothing sounds in {_ATTEMPTS} of them; ask for more")
+        raise InputError(f"songs of {seconds:g} s are too short: nothing sounds in {_ATTEMPTS} of "
+                         "them; ask for more seconds")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parents[1]) as unfinished:
+    root = folder.parents[1]
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=root) as unfinished:
         whole = Path(unfinished) / folder.name
         write_track(whole, song, stems)
         whole.rename(folder)
@@ -62,8 +67,9 @@ def write_track(folder: Path, song: Song, stems: Sequence[Stem]) -> None:
         described[name] = _describe(stem)
     soundfile.write(folder / "mix.flac", mix.astype(np.int16), SAMPLE_RATE, subtype="PCM_16")
     peak_db = 20 * float(np.log10(max(np.abs(mix).max(initial=0), 1) / 32767))
+    notes = (folder / "all_src.mid").read_bytes()
     metadata = {
-        "UUID": hashlib.md5((folder / "all_src.mid").read_bytes(), usedforsecurity=False).hexdigest(),
+        "UUID": hashlib.md5(notes, usedforsecurity=False).hexdigest(),
         "audio_dir": "stems", "lmd_midi_dir": "all_src.mid", "midi_dir": "MIDI",
         # Slakh sets every stem to one loudness; here each has its own, as in a recording.
         "normalization_factor": 0.0, "normalized": False, "overall_gain": 1.0,
@@ -80,8 +86,9 @@ def _describe(stem: Stem) -> dict[str, Any]:
     return {
         "audio_rendered": True, "inst_class": inst_class(part.program, part.is_drum),
         "integrated_loudness": loudness(stem.wave_CN, SAMPLE_RATE), "is_drum": part.is_drum,
-        "midi_program_name": "Drums" if part.is_drum else INSTRUMENT_MAP[part.program], "midi_saved": True,
-        "plugin_name": stem.sound, "program_num": DRUM_PROGRAM if part.is_drum else part.program,
+        "midi_program_name": "Drums" if part.is_drum else INSTRUMENT_MAP[part.program],
+        "midi_saved": True, "plugin_name": stem.sound,
+        "program_num": DRUM_PROGRAM if part.is_drum else part.program,
     }
 
 
@@ -91,4 +98,5 @@ def _font(path: str) -> SoundFont:
     try:
         return SoundFont.load(path)
     except (ValueError, OSError) as problem:
-        raise InputError(f"{path}: not a SoundFont that can be read ({problem}); give an .sf2 or .sf3 file") from problem
+        raise InputError(f"{path}: not a SoundFont that can be read ({problem}); give an .sf2 or "
+                         ".sf3 file") from problem
