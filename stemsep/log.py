@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,9 +40,7 @@ class Log:
         )
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
         self._file = open_log(workdir / "log.jsonl", start) if visible else None
-        self._bar = tqdm(
-            total=steps, initial=start, unit="step", disable=not visible, dynamic_ncols=True
-        )
+        self._bar = progress(steps, "train", unit="step", initial=start, visible=visible)
 
     def __enter__(self) -> "Log":
         return self
@@ -131,6 +130,23 @@ class Log:
             f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
             refresh=False,
         )
+
+
+def progress(
+    total: float, what: str, *, unit: str, initial: int = 0, visible: bool = True
+) -> tqdm:
+    """Return a progress bar; where nobody watches a terminal, it writes a line every 10 s only."""
+    interval_s = 0.1 if sys.stderr.isatty() else 10.0
+    return tqdm(
+        total=total,
+        desc=what,
+        unit=unit,
+        initial=initial,
+        disable=not visible,
+        mininterval=interval_s,
+        maxinterval=max(10.0, interval_s),
+        dynamic_ncols=True,
+    )
 
 
 def open_log(path: Path, start: int) -> Any:
