@@ -26,9 +26,8 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def places(tmp_path: Path) -> list[str]:
-    return [
-        f"--config.data.source=demo:{tmp_path / 'songs'}", f"--config.data.store={tmp_path / 'store'}"
-    ]
+    source, store = f"demo:{tmp_path / 'songs'}", tmp_path / "store"
+    return [f"--config.data.source={source}", f"--config.data.store={store}"]
 
 
 @pytest.mark.slow
