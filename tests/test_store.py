@@ -61,6 +61,18 @@ def test_windows(store: Store, stems: list[int], first: int, frames: int) -> Non
     np.testing.assert_array_equal(read, padded.astype(np.float16))
 
 
+def test_half_rounds_as_numpy_does() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.choice([-1, 1], 300000) * 10.0 ** rng.uniform(-9, 4.8, 300000)
+    steps = np.arange(1 << 16, dtype=np.uint16).view(np.float16)        # every float16 there is
+    exact = steps[np.isfinite(steps)].astype(np.float64)
+    ties = (exact[:-1] + exact[1:]) / 2                                 # halfway between two
+    values = np.concatenate([values, exact, ties[np.abs(ties) < 65504]]).astype(np.float32)
+    values = values[:len(values) // 2 * 2].reshape(-1, 2)
+    np.testing.assert_array_equal(store_module.half(values).view(np.uint16),
+                                  values.astype(np.float16).view(np.uint16))
+
+
 def test_record_holds_what_weights_need(store: Store) -> None:
     record = write(store)
     assert Store.open(store.path).tracks("train") == [record]
