@@ -1,0 +1,255 @@
+"""Separation: exact lengths, no seams, one result whatever the batch, blocks and devices are."""
+
+import functools
+import os
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+
+from stemsep import audio
+from stemsep.config import Config
+from stemsep.errors import InputError
+from stemsep.estimate import make_estimator
+from stemsep.separate import Separator, plan, separate_songs
+from tests.trees import noise, write
+
+ROOT = Path(__file__).parent.parent
+RATE = 8000
+
+
+def tiny(channels: int = 1) -> Config:
+    c = Config(name="tiny")
+    c.audio.sample_rate, c.audio.n_fft, c.audio.hop, c.audio.channels = RATE, 256, 64, channels
+    c.data.window_frames = 32
+    c.model.name, c.model.widths, c.model.estimate = "strided", (4, 8), "mask"
+    c.model.features = "log"
+    return c.check()
+
+
+def trained(config: Config) -> dict[str, Any]:
+    """Return parameters that give masks of many values; the same every time."""
+    variables = make_estimator(config).init(jax.random.key(0), config.data.window_frames)
+    rng = np.random.default_rng(0)
+    return jax.tree.map(lambda x: np.asarray(
+        x + 0.3 * rng.normal(size=x.shape) * (x.ndim > 1), np.float32), variables)
+
+
+@functools.cache        # compiled once
+def separator(channels: int = 1, **settings: Any) -> Separator:
+    config = tiny(channels)
+    return Separator(config, trained(config), **settings)
+
+
+def same(variables: Any, mix_BTFC: jax.Array, *, scale: float) -> jax.Array:
+    """Estimate every stem as the mixture."""
+    return jnp.stack([mix_BTFC, mix_BTFC], 1)
+
+
+@functools.cache
+def identity(**settings: Any) -> Separator:
+    return Separator(tiny(), {}, estimator=same, **settings)
+
+
+def error_db(estimate: np.ndarray, truth: np.ndarray) -> float:
+    assert estimate.shape == truth.shape
+    return float(10 * np.log10(((estimate - truth) ** 2).sum() / (truth ** 2).sum() + 1e-30))
+
+
+def whole(blocks: Iterator[np.ndarray]) -> np.ndarray:
+    return np.concatenate(list(blocks), -1)
+
+
+@pytest.mark.parametrize("samples", [1, 1000, 44100, 1000003])
+@pytest.mark.parametrize("channels, batch, overlap, rate", [
+    (1, 8, 0.5, RATE), (2, 3, 0.0, RATE), (2, 16, 0.77, 11025), (1, 8, 0.25, 4000)])
+def test_masks_of_one_give_the_song_back(samples: int, channels: int, batch: int, overlap: float,
+                                         rate: int) -> None:
+    song_CN = noise(samples, channels=channels)
+    stems = identity(batch=batch, overlap=overlap)(song_CN, rate)
+    assert list(stems) == ["drums", "accompaniment"]
+    for wave_CN in stems.values():
+        assert wave_CN.dtype == np.float32
+        assert error_db(wave_CN, song_CN) < -90
+
+
+def test_batch_and_blocks_change_nothing() -> None:
+    song_CN = noise(30011, channels=2)
+    expected = np.stack(list(separator(batch=1)(song_CN, RATE).values()))
+    assert np.abs(expected[0]).max() > 0.01
+    assert error_db(expected[0], 0.5 * song_CN) > -20       # masks that are masks
+    eight = np.stack(list(separator()(song_CN, RATE).values()))
+    assert error_db(eight, expected) < -80
+    cuts = np.sort(np.random.default_rng(1).integers(0, 30011, 40))
+    blocks = np.split(song_CN, [1, 2, *cuts], axis=1)
+    assert error_db(whole(separator().stream(blocks, RATE, 2)), expected) < -80
+
+
+def test_devices_and_mappings_change_nothing(tmp_path: Path) -> None:
+    """Four devices, by pmap and by shard_map, give what one gives."""
+    song_CN = noise(30011, channels=2)
+    code = f"""
+import numpy as np
+from stemsep.parallel import DataParallel
+from tests import test_separate as t
+song_CN = t.noise(30011, channels=2)
+for mapping in ("pmap", "shard_map"):
+    devices = DataParallel(mapping)
+    assert devices.size == 4
+    stems = t.separator(batch=6, devices=devices)(song_CN, t.RATE)      # 6 becomes 8
+    np.save({str(tmp_path)!r} + "/" + mapping, np.stack(list(stems.values())))
+"""
+    flag = "--xla_force_host_platform_device_count=4"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=300, env={
+        **os.environ, "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"})
+    expected = np.stack(list(separator()(song_CN, RATE).values()))
+    for mapping in ("pmap", "shard_map"):
+        assert error_db(np.load(tmp_path / f"{mapping}.npy"), expected) < -80
+
+
+def test_memory_does_not_grow_with_the_song() -> None:
+    def peak(seconds: int) -> int:
+        blocks = (np.zeros((1, RATE), np.float32) for _ in range(seconds))
+        tracemalloc.start()
+        done = sum(stems_SCN.shape[-1] for stems_SCN in separate.stream(blocks, RATE, 1))
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert done == seconds * RATE
+        return most
+    separate = identity(batch=2)
+    peak(5)
+    stem = 80 * RATE * 4
+    assert peak(80) < stem / 2
+
+
+def test_silence_gives_silence() -> None:
+    for wave_CN in separator()(np.zeros((2, 5000), np.float32), RATE).values():
+        assert not wave_CN.any()
+
+
+@pytest.mark.parametrize("rate", [RATE, 2 * RATE, 5000])
+def test_stems_of_a_softmax_sum_to_the_song_at_any_rate(rate: int) -> None:
+    """No band is lost, not even one that the network cannot see."""
+    song_CN = noise(20000)
+    stems = separator()(song_CN, rate)
+    assert error_db(sum(stems.values(), np.zeros_like(song_CN)), song_CN) < -90
+
+
+def test_a_song_at_another_rate_gets_the_same_stems() -> None:
+    """The network sees the same spectrum: a song at twice the rate has the stems of the song."""
+    slow_CN = scipy.signal.resample(noise(4000), 20000, axis=1).astype(np.float32)
+    fast_CN = scipy.signal.resample(slow_CN, 40000, axis=1).astype(np.float32)
+    separate = separator()
+    slow, fast = separate(slow_CN, RATE), separate(fast_CN, 2 * RATE)
+    for stem in slow:
+        expected = scipy.signal.resample(slow[stem], 40000, axis=1)
+        assert error_db(fast[stem], expected) < -35
+
+
+def test_a_mono_model_separates_each_channel_by_itself() -> None:
+    song_CN = noise(9000, channels=3)
+    together = separator()(song_CN, RATE)
+    for channel in range(3):
+        alone = separator()(song_CN[channel:channel + 1], RATE)
+        for stem, wave_CN in alone.items():
+            assert error_db(together[stem][channel:channel + 1], wave_CN) < -80
+
+
+def test_a_stereo_model_takes_mono_as_two_equal_channels() -> None:
+    song_CN, separate = noise(9000), separator(channels=2)
+    mono, stereo = separate(song_CN, RATE), separate(np.repeat(song_CN, 2, 0), RATE)
+    for stem, wave_CN in mono.items():
+        assert error_db(wave_CN, stereo[stem].mean(0, keepdims=True)) < -80
+    with pytest.raises(InputError, match="song.wav: 3 channels.*stereo"):
+        list(separate.stream([noise(10, channels=3)], RATE, 3, name="song.wav"))
+
+
+def test_the_residual_makes_the_stems_sum_to_the_song() -> None:
+    song_CN = noise(20000, channels=2)
+    stems = identity()(song_CN, RATE, residual=True)
+    np.testing.assert_allclose(stems["drums"] + stems["accompaniment"], song_CN, atol=1e-7)
+    assert np.abs(stems["accompaniment"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("bits", [16, 24])
+def test_files_sum_to_the_song_sample_by_sample(tmp_path: Path, bits: int) -> None:
+    song = write(tmp_path / "song.flac", noise(20001, channels=2), rate=11025)
+    paths = separator().separate_file(song, tmp_path / "out", residual=True, bits=bits)
+    mixture, _ = soundfile.read(song, dtype="int32")
+    stems = [soundfile.read(path, dtype="int32")[0] for path in paths.values()]
+    np.testing.assert_array_equal(sum(stems), mixture)
+    assert audio.probe(paths["drums"]) == audio.AudioInfo(11025, 2, 20001)
+    assert soundfile.info(paths["drums"]).subtype == f"PCM_{bits}"
+
+
+def test_what_clips_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    loud_CN = np.full((1, 4000), 0.99, np.float32)
+    song, separate = write(tmp_path / "song.wav", loud_CN), identity()
+    separate.separate_file(song, tmp_path, bits=16)
+    assert "clipped" not in capsys.readouterr().err
+    twice = Separator(tiny(), {}, estimator=lambda *a, scale: 2 * same(*a, scale=scale))
+    twice.separate_file(song, tmp_path, bits=16)
+    assert "drums.wav: clipped" in capsys.readouterr().err
+    twice.separate_file(song, tmp_path)
+    assert not capsys.readouterr().err
+    assert audio.read(tmp_path / "drums.wav")[0].max() > 1.5
+
+
+def test_nothing_appears_under_its_name_when_a_song_ends_badly(tmp_path: Path) -> None:
+    wave_CN = noise(100000)
+    wave_CN[0, 90000] = np.nan
+    soundfile.write(tmp_path / "song.wav", wave_CN.T, RATE, subtype="FLOAT")
+    with pytest.raises(InputError, match="song.wav: sample 90000"):
+        identity().separate_file(tmp_path / "song.wav", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_bad_song_is_named_and_the_rest_goes_on(tmp_path: Path,
+                                                  capsys: pytest.CaptureFixture) -> None:
+    write(tmp_path / "in" / "a.wav", noise(3000))
+    (tmp_path / "in" / "b.wav").write_text("no audio")
+    write(tmp_path / "in" / "deep" / "c.flac", noise(3000, channels=2))
+    jobs = plan([tmp_path / "in", tmp_path / "gone.wav"], tmp_path / "out")
+    assert separate_songs(identity(), jobs) == 2
+    said = capsys.readouterr()
+    assert "b.wav" in said.err and "gone.wav" in said.err and "2 of 4 songs" in said.out
+    written = sorted(str(path.relative_to(tmp_path / "out"))
+                     for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert written == [f"{song}/{stem}.wav" for song in ("a", "deep/c")
+                       for stem in ("accompaniment", "drums")]
+
+
+def test_songs_of_one_name_do_not_meet(tmp_path: Path) -> None:
+    for name in ("x/song.wav", "x/Song.flac", "y/song.wav", "z/song.wav", "x/.hidden.wav",
+                 "x/out/song/drums.wav"):
+        write(tmp_path / name, noise(10))
+    (tmp_path / "x" / "notes.txt").touch()
+    out = tmp_path / "x" / "out"
+    jobs = plan([tmp_path / "x", tmp_path / "y/song.wav", tmp_path / "z/song.wav",
+                 tmp_path / "y" / ".." / "y" / "song.wav"], out)
+    assert [path.relative_to(tmp_path) for path, _ in jobs] == [
+        Path("x/Song.flac"), Path("x/song.wav"), Path("y/song.wav"), Path("z/song.wav")]
+    folders = [str(folder.relative_to(out)) for _, folder in jobs]
+    assert folders == ["Song", "song.wav", "song (2)", "song (3)"]
+
+
+@pytest.mark.parametrize("setting, value", [("overlap", 1.0), ("overlap", -0.1), ("batch", 0)])
+def test_settings_out_of_range_are_sentences(setting: str, value: float) -> None:
+    with pytest.raises(InputError, match=setting):
+        identity(**{setting: value})
+
+
+@pytest.mark.parametrize("wave", [noise(10)[0], np.zeros((1, 10), np.int16)])
+def test_a_wave_of_another_kind_is_an_error(wave: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="a wave is"):
+        identity()(wave, RATE)
