@@ -1,0 +1,116 @@
+"""Both networks in PyTorch: the same layers, the same train step, as its users would write them."""
+
+from typing import Any, Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class UNet(nn.Module):
+    """Two 3×3 convolutions a level, max pooling down, 5×5 transposed convolutions up."""
+
+    def __init__(self, *, channels: int, outputs: int, widths: tuple[int, ...], dropout: float):
+        super().__init__()
+        ways = [channels, *widths]
+        self.down = nn.ModuleList(_convs(a, b) for a, b in zip(ways, ways[1:]))
+        self.up, self.merge = nn.ModuleList(), nn.ModuleList()
+        for below, width in zip(widths[:0:-1], widths[-2::-1]):
+            self.up.append(nn.Sequential(_up(below, width), _norm(width), nn.ReLU()))
+            self.merge.append(_convs(2 * width, width))
+        self.dropout = nn.Dropout(dropout)
+        self.last = nn.Conv2d(widths[0], outputs, 1, bias=False)
+
+    def forward(self, x_BCTF: torch.Tensor) -> torch.Tensor:
+        skips, x = [], x_BCTF
+        for level in self.down[:-1]:
+            x = level(x)
+            skips.append(x)
+            x = functional.max_pool2d(x, 2)
+        x = self.down[-1](x)
+        for up, merge in zip(self.up, self.merge):
+            x = merge(torch.cat([self.dropout(up(x)), skips.pop()], 1))
+        return self.last(x)
+
+
+class StridedUNet(nn.Module):
+    """5×5 convolutions of stride 2 down, transposed ones up."""
+
+    def __init__(self, *, channels: int, outputs: int, widths: tuple[int, ...], dropout: float):
+        super().__init__()
+        ways = [channels, *widths]
+        self.down = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(a, b, 5, 2, 2, bias=False), _norm(b), nn.LeakyReLU(0.2)
+            )
+            for a, b in zip(ways, ways[1:])
+        )
+        self.up = nn.ModuleList()
+        before = widths[-1]
+        for level, width in enumerate(widths[-2::-1]):
+            parts = [_up(before, width), _norm(width), nn.ReLU()]
+            self.up.append(nn.Sequential(*parts, *[nn.Dropout(dropout)] * (level < 3)))
+            before = 2 * width
+        self.last = _up(before, outputs, bias=True)
+
+    def forward(self, x_BCTF: torch.Tensor) -> torch.Tensor:
+        skips, x = [], x_BCTF
+        for level in self.down:
+            x = level(x)
+            skips.append(x)
+        skips.pop()
+        for up in self.up:
+            x = torch.cat([up(x), skips.pop()], 1)
+        return self.last(x)
+
+
+def build(
+    name: str, *, channels: int, outputs: int, widths: tuple[int, ...], dropout: float
+) -> nn.Module:
+    """Return the network that has the same layers as ours of this name."""
+    network = {"unet": UNet, "strided": StridedUNet}[name]
+    return network(channels=channels, outputs=outputs, widths=widths, dropout=dropout)
+
+
+def make_train_step(
+    name: str, shape: tuple[int, ...], *, outputs: int, widths: tuple[int, ...],
+    dropout: float, threads: int,
+) -> Callable[[], None]:
+    """Return a call that does one train step, eagerly and in the memory format that is fastest.
+
+    shape: batch, frames, bins, channels of the input, whose sizes need no padding.
+    """
+    batch, frames, bins, channels = shape
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = build(name, channels=channels, outputs=outputs, widths=widths, dropout=dropout)
+    form: Any = {"device": device, "memory_format": torch.channels_last}
+    network.to(**form).train()
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-6, fused=True)
+    x_BCTF = torch.rand(batch, channels, frames, bins).to(**form)
+    y_BKTF = torch.rand(batch, outputs, frames, bins).to(**form)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        functional.l1_loss(functional.relu(network(x_BCTF)), y_BKTF).backward()
+        optimiser.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
+
+
+def _norm(width: int) -> nn.Module:
+    return nn.BatchNorm2d(width, momentum=0.01)
+
+
+def _up(inputs: int, outputs: int, *, bias: bool = False) -> nn.Module:
+    return nn.ConvTranspose2d(inputs, outputs, 5, 2, 2, output_padding=1, bias=bias)
+
+
+def _convs(inputs: int, outputs: int) -> nn.Module:
+    parts: list[nn.Module] = []
+    for before in (inputs, outputs):
+        parts += [nn.Conv2d(before, outputs, 3, padding=1, bias=False), _norm(outputs), nn.ReLU()]
+    return nn.Sequential(*parts)

@@ -1,0 +1,130 @@
+"""How every benchmark takes the time: warmed up, waited for, in turns, and told in one line."""
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+import jax
+
+# The threads of one framework may spin for a while after their work: let them come to rest first.
+_REST_S = 0.25
+
+
+def take_turns(
+    calls: dict[str, Callable[[], Any]], *, repeats: int, warmup: int = 2
+) -> dict[str, list[float]]:
+    """Time each call, one after the other in every round, and return seconds a call of each round.
+
+    A call must return only when its work is done. What disturbs the machine for a while thus
+    disturbs all, and the ratio within a round says more than the ratio of two totals.
+    """
+    for call in calls.values():
+        for _ in range(warmup):
+            call()
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            time.sleep(_REST_S)
+            start_s = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - start_s)
+    return seconds
+
+
+def waiting(step: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+    """Return a call that computes `state, ... = step(state, ...)` on and on, and waits for it.
+
+    arguments: the first is the state, which `step` may use up, and must be the first it returns.
+    """
+    held = list(arguments)
+
+    def call() -> None:
+        held[0], *rest = step(*held)
+        jax.block_until_ready((held[0], rest))
+
+    return call
+
+
+def summary(seconds: list[float]) -> dict[str, float | int]:
+    """Return median, 90th percentile and number of the timings."""
+    ranked = sorted(seconds)
+    return {
+        "median_s": statistics.median(ranked),
+        "p90_s": ranked[min(len(ranked) - 1, int(0.9 * len(ranked)))],
+        "repeats": len(ranked),
+    }
+
+
+def machine(*packages: str) -> dict[str, Any]:
+    """Return what a number depends on: the device, the versions of packages, the git revision."""
+    device = jax.devices()[0]
+    return {
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "device": device.device_kind,
+        "devices": jax.device_count(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "revision": _revision(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory used so far, of the device where it counts, else of this process."""
+    counted = jax.devices()[0].memory_stats() or {}
+    return counted.get("peak_bytes_in_use") or _process_peak_bytes()
+
+
+def program_bytes(program: jax.stages.Compiled) -> int:
+    """Return the memory of a compiled program: its arguments and what it computes between."""
+    memory = program.memory_analysis()
+    return memory.temp_size_in_bytes + memory.argument_size_in_bytes if memory else 0
+
+
+def write(path: str, line: dict[str, Any]) -> None:
+    """Append one line of JSON to the file and print it."""
+    text = json.dumps(line)
+    print(text, flush=True)
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text + "\n")
+
+
+def _process_peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _revision() -> str:
+    """Return the git revision, with a plus where the working tree differs; "" outside of git."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = "+" if git("status", "--porcelain") else ""
+        return git("rev-parse", "--short=12", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return ""
