@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Mapping
 
 import jax
 
@@ -19,7 +19,7 @@ _REST_S = 0.25
 
 
 def take_turns(
-    calls: dict[str, Callable[[], Any]], *, repeats: int, warmup: int = 2
+    calls: Mapping[str, Callable[[], Any]], *, repeats: int, warmup: int = 2
 ) -> dict[str, list[float]]:
     """Time each call, one after the other in every round, and return seconds a call of each round.
 
