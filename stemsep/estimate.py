@@ -43,6 +43,15 @@ class Estimator:
         output = self.network.apply(variables, self.features(mix_BTFC, scale), train=False)
         return self.stems_of(output, mix_BTFC, scale)
 
+    def shared(
+        self, variables: Variables, mix_BTFC: jax.Array, *, scale: float | jax.Array = 1.0
+    ) -> jax.Array:
+        """Estimate like a call, but with one mask for any number of channels: a network of one
+        channel sees their mean. Needs the estimate "mask".
+        """
+        mean = self.features(mix_BTFC.mean(-1, keepdims=True), scale)
+        return self.stems_of(self.network.apply(variables, mean, train=False), mix_BTFC, scale)
+
     def train(
         self, variables: Variables, mix_BTFC: jax.Array, *, dropout: jax.Array
     ) -> tuple[jax.Array, Any]:

@@ -38,9 +38,11 @@ class Separator:
 
     def __init__(self, config: Config, variables: Variables, *, overlap: float | None = None,
                  batch: int | None = None, devices: DataParallel | None = None,
-                 estimator: Callable | None = None) -> None:
+                 estimator: Callable | None = None, shared: bool = False) -> None:
         """config: a checked one. overlap, batch: replace those of config.separate; the batch is
         rounded up to a multiple of the devices. estimator: replaces the network; called like one.
+        shared: a mono model gives all channels of a song one mask, from their mean, which is half
+        the work for stereo; else each channel has its own.
         """
         overlap = config.separate.overlap if overlap is None else overlap
         batch = config.separate.batch if batch is None else batch
@@ -57,7 +59,11 @@ class Separator:
         self._frames = config.data.window_frames
         self._advance = max(1, round(self._frames * (1 - overlap)))
         self._weights = stream.fade(self._frames)
-        self._estimate = estimator or make_estimator(config)
+        self._shared = shared
+        if shared and (self.channels > 1 or config.model.estimate != "mask"):
+            raise InputError("shared masks need a model with audio.channels 1 and estimate 'mask'")
+        self._estimate = estimator or (
+            make_estimator(config).shared if shared else make_estimator(config))
         self._variables = self._devices.replicate(variables)
         self._run = self._devices.map(self._body, split=True)      # compiled once a sample rate
 
@@ -103,7 +109,10 @@ class Separator:
         heard = (np.repeat(block, 2, 0) for block in mixture) if doubled else mixture
         windows = stream.cut_windows(stream.analyse(heard, stft), frames=self._frames,
                                      advance=self._advance)
-        rows = self._estimates(row for window in windows for row in self._rows(window))
+        width = channels if self._shared else self.channels     # channels that a network sees
+        rows = self._estimates(np.moveaxis(window_CTF[first:first + width], 0, -1)
+                               for window_CTF in windows
+                               for first in range(0, len(window_CTF), width))
         specs = stream.blend(rows, self._weights, advance=self._advance,
                              channels=max(channels, self.channels))
         for stems_SCN in stream.synthesise(specs, stft, mixture):
@@ -152,11 +161,6 @@ class Separator:
             raise InputError(
                 f"{name}: {channels} channels, and this model separates stereo; mix the song down "
                 "to stereo, or use a model with audio.channels 1, which takes any number")
-
-    def _rows(self, window_CTF: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield what the network sees of a window, [T, F, C]; a mono model sees each channel."""
-        for first in range(0, len(window_CTF), self.channels):
-            yield np.moveaxis(window_CTF[first:first + self.channels], 0, -1)
 
     def _estimates(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the weighted stems [S, T, F, C] of each row, in order.
@@ -227,14 +231,16 @@ def separate_songs(separator: Separator, jobs: list[tuple[Path, Path]], *, resid
     Those are named on stderr while the rest goes on. Shows a progress bar and prints a summary.
     """
     seconds, failed, started = [seconds_of(path) for path, _ in jobs], 0, time.monotonic()
+    rates = {separator.stft.sample_rate}    # those that need no word
     with tqdm(total=round(sum(seconds), 1), unit="s", disable=None) as bar:
         for path, folder in jobs:
             bar.set_description_str(path.name)
             try:
                 rate = audio.probe(path).sample_rate
-                if rate != separator.stft.sample_rate:
-                    tell(f"{path}: separated at its own rate, {rate} Hz; the model was trained at "
-                         f"{separator.stft.sample_rate} Hz")
+                if rate not in rates:
+                    rates.add(rate)
+                    tell(f"{path} and others of {rate} Hz are separated at that rate; the model "
+                         f"was trained at {separator.stft.sample_rate} Hz")
 
                 def progress(samples: int, rate: int = rate) -> None:
                     bar.update(samples / rate)

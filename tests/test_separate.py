@@ -165,6 +165,18 @@ def test_a_mono_model_separates_each_channel_by_itself() -> None:
             assert error_db(together[stem][channel:channel + 1], wave_CN) < -80
 
 
+def test_a_shared_mask_is_that_of_the_mean() -> None:
+    """A channel of a shared mask is to the song as the mean of the stems to the mean of the song.
+    """
+    left, gains = noise(9000), np.float32([[1], [0.25], [-0.5]])
+    shared = separator(shared=True)(left * gains, RATE)
+    mean = separator()(left * gains.mean(), RATE)
+    for stem, wave_CN in shared.items():
+        assert error_db(wave_CN * gains.mean(), mean[stem] * gains) < -80
+    with pytest.raises(InputError, match="audio.channels 1"):
+        separator(channels=2, shared=True)
+
+
 def test_a_stereo_model_takes_mono_as_two_equal_channels() -> None:
     song_CN, separate = noise(9000), separator(channels=2)
     mono, stereo = separate(song_CN, RATE), separate(np.repeat(song_CN, 2, 0), RATE)

@@ -22,7 +22,7 @@ _GROUPS = (("kick", drum_synth.KICKS, (0.45, 1.1)),
            ("toms", drum_synth.TOMS, (0.35, 0.9)),
            ("hats", drum_synth.CLOSED_HATS + drum_synth.OPEN_HATS, (0.05, 0.3)),
            ("rides", drum_synth.RIDES, (0.06, 0.3)),
-           ("crashes", drum_synth.CRASHES, (0.12, 0.5)),
+           ("crashes", drum_synth.CRASHES, (0.08, 0.35)),
            ("percussion", (), (0.08, 0.4)))
 
 
@@ -95,6 +95,11 @@ def _computed_kit(studio: Studio, random: Generator) -> Callable:
 
 def _drum_channel(name: str, wave_CN: np.ndarray, random: Generator, rate: int) -> np.ndarray:
     """What one microphone's channel does to its drum."""
+    if name == "kick" and random.random() < 0.75:
+        # A recorded kick has most of its power below 60 Hz, where bass guitars have little.
+        weight = shelf("peak", random.uniform(42, 68), random.uniform(3, 14), sample_rate=rate,
+                       q=log_uniform(random, 0.7, 2))
+        wave_CN = effects.equalise(wave_CN, weight)
     if random.random() < 0.5:
         wave_CN = effects.random_eq(wave_CN, random, sample_rate=rate, depth_db=7)
     if name in ("kick", "snare", "toms") and random.random() < 0.35:
@@ -114,9 +119,9 @@ def _drum_bus(wave_CN: np.ndarray, random: Generator, studio: Studio) -> np.ndar
     """The room all drums stand in, then what is done to the whole kit."""
     rate = studio.sample_rate
     if random.random() < 0.9:
-        response = effects.room(random, rt60_s=log_uniform(random, 0.15, 1.6), sample_rate=rate,
+        response = effects.room(random, rt60_s=log_uniform(random, 0.15, 0.9), sample_rate=rate,
                                 channels=studio.channels)
-        wave_CN = effects.reverberate(wave_CN, response, wet_db=random.uniform(-22, -2))
+        wave_CN = effects.reverberate(wave_CN, response, wet_db=random.uniform(-26, -7))
     if random.random() < 0.6:
         wave_CN = effects.random_eq(wave_CN, random, sample_rate=rate, depth_db=5)
     if random.random() < 0.5:
@@ -124,7 +129,7 @@ def _drum_bus(wave_CN: np.ndarray, random: Generator, studio: Studio) -> np.ndar
         body = shelf("peak", log_uniform(random, 250, 1500), random.uniform(0, 9),
                      sample_rate=rate, q=random.uniform(0.3, 0.8))
         wave_CN = effects.equalise(wave_CN, body)
-    if random.random() < 0.6:
+    if random.random() < 0.45:
         squeezed = effects.compress(wave_CN, threshold_db=random.uniform(-3, 9),
                                     ratio=log_uniform(random, 2, 12),
                                     attack_s=log_uniform(random, 0.001, 0.03),

@@ -25,6 +25,9 @@ from stemsep.datasets.studio import Studio, play_bass, play_guitar, play_other, 
 # Where loudness (LUFS) stands in a mix without its drums: (typical, spread) in dB.
 _BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-3.5, 2.5),
                "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
+# Below this a channel is cut in most mixes, to leave the lowest octave to the kick: a range in Hz.
+_LOW_CUT_HZ = {"bass": (38, 75), "voice": (80, 180), "lead": (60, 200), "guitar": (60, 200),
+               "other": (50, 180)}
 _DRUMS_DB = (-2.5, 3.2)         # drums against everything else together
 _VOICES = (52, 53, 54, 85)      # programs that stand for singers
 _ELECTRONIC_KITS = (24, 25)
@@ -58,6 +61,10 @@ def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], chan
     for index, part in enumerate(song.parts):
         own = np.random.default_rng([*seed, 1, index])
         wave_CN, sound = _PLAYERS[role(part)](part, studio, own)
+        if not part.is_drum and own.random() < 0.8:
+            low_hz = own.uniform(*_LOW_CUT_HZ[role(part)])
+            wave_CN = effects.band_limit(wave_CN, low_hz=low_hz, high_hz=sample_rate,
+                                         sample_rate=sample_rate, order=int(own.integers(1, 3)))
         if pump_db and not part.is_drum:
             kicks_s = [note.start_s for drums in song.parts if drums.is_drum
                        for note in drums.notes if note.pitch in KICKS]

@@ -118,7 +118,7 @@ def play_bass(part: Part, studio: Studio, random: Generator) -> tuple[np.ndarray
         share = np.float32(random.uniform(0.2, 1))
         wave = share * grit + (1 - share) * wave
     if random.random() < 0.5:
-        weight = shelf("low", random.uniform(60, 150), random.uniform(-4, 8), sample_rate=rate)
+        weight = shelf("low", random.uniform(50, 110), random.uniform(-10, 4), sample_rate=rate)
         top = shelf("lowpass", log_uniform(random, 800, 8000), 0, sample_rate=rate)
         wave = effects.equalise(wave, weight, top)
     wave = colour(wave, random, rate, eq=0.6, squeeze=0.7, drive=0.0)
