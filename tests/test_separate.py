@@ -168,7 +168,7 @@ def test_a_mono_model_separates_each_channel_by_itself() -> None:
 def test_a_shared_mask_is_that_of_the_mean() -> None:
     """A channel of a shared mask is to the song as the mean of the stems to the mean of the song.
     """
-    left, gains = noise(9000), np.float32([[1], [0.25], [-0.5]])
+    left, gains = noise(9000), np.array([[1], [0.25], [-0.5]], np.float32)
     shared = separator(shared=True)(left * gains, RATE)
     mean = separator()(left * gains.mean(), RATE)
     for stem, wave_CN in shared.items():
