@@ -34,10 +34,10 @@ class Log:
         get: Callable[[Any], Any],
     ) -> None:
         self._seconds_a_step, self._visible, self._get = seconds_a_step, visible, get
+        self._last: dict[str, Any] = {}  # of the newest step
         self._new: list[tuple[int, Any]] = []  # since the last log point
-        self._due: tuple[list[tuple[int, Any]], dict[str, float]] | None = (
-            None  # the point before: still to be read
-        )
+        # Of the log point before, still to be read: its steps and their speed.
+        self._due: tuple[list[tuple[int, Any]], dict[str, float]] = [], {}
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
         self._file = open_log(workdir / "log.jsonl", start) if visible else None
         self._bar = progress(steps, "train", unit="step", initial=start, visible=visible)
@@ -52,10 +52,11 @@ class Log:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Count the time spent inside as waiting for input."""
-        begin = time.perf_counter()
+        """Count the time spent inside as waiting for input, if the device had nothing to do."""
+        begin_s = time.perf_counter()
         yield
-        self._waited_s += time.perf_counter() - begin
+        if all(metric.is_ready() for metric in self._last.values()):
+            self._waited_s += time.perf_counter() - begin_s
 
     def pause(self) -> None:
         """Start the clock anew: what came before (a validation, a save) was no training."""
@@ -64,29 +65,23 @@ class Log:
     def step(self, step: int, metrics: Any) -> None:
         """Note the metrics of a step, arrays on the device."""
         self._new.append((step, metrics))
+        self._last = metrics
         self._bar.update()
 
     def point(self) -> None:
-        """Read and write the metrics up to the log point before, then make this one the next to be
-        read.
-        """
+        """Read and write the metrics of the log point before; those since are read at the next."""
         self._read_due()
         elapsed_s, steps = time.perf_counter() - self._since_s, self._bar.n - self._done
-        speed = (
-            {
-                "steps_per_s": steps / elapsed_s,
-                "audio_s_per_s": steps * self._seconds_a_step / elapsed_s,
-                "input_wait": self._waited_s / elapsed_s,
-            }
-            if steps
-            else {}
-        )
+        speed = {
+            "steps_per_s": steps / elapsed_s,
+            "audio_s_per_s": steps * self._seconds_a_step / elapsed_s,
+            "input_wait": self._waited_s / elapsed_s,
+        }
         self._due, self._new = (self._new, speed), []
         self.pause()
 
     def flush(self) -> None:
-        """Read everything now; before a checkpoint is made, so that a broken state is never saved.
-        """
+        """Read everything now, before a checkpoint: a broken state is never saved."""
         self.point()
         self._read_due()
 
@@ -102,11 +97,9 @@ class Log:
             self._bar.write(text)
 
     def _read_due(self) -> None:
-        if self._due is None or not self._due[0]:
-            self._due = None
+        (pending, speed), self._due = self._due, ([], {})
+        if not pending:
             return
-        pending, speed = self._due
-        self._due = None
         values = [(step, self._get(metrics)) for step, metrics in pending]
         for step, metrics in values:
             if not math.isfinite(metrics["loss"]):

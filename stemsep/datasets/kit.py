@@ -14,6 +14,10 @@ from stemsep.datasets.soundfont import render
 from stemsep.datasets.studio import Studio
 
 _STICK = 37                     # on the rim of the snare
+# Recorded drums are fuller than those of fonts: a kick has most of its power below 60 Hz, where a
+# bass has little, a snare and toms have theirs between the bass and the guitars. Range of the boost
+# in Hz, and of its gain in dB.
+_BODIES = {"kick": (42, 68, 3, 14), "snare": (140, 260, 0, 10), "toms": (70, 180, 0, 10)}
 _MELODIC_KITS = 48              # from this kit on, keys hold timpani and sound effects, not drums
 # The groups of a kit as they are mixed: pitches and the range of their peaks; what is named nowhere
 # is percussion.
@@ -95,11 +99,11 @@ def _computed_kit(studio: Studio, random: Generator) -> Callable:
 
 def _drum_channel(name: str, wave_CN: np.ndarray, random: Generator, rate: int) -> np.ndarray:
     """What one microphone's channel does to its drum."""
-    if name == "kick" and random.random() < 0.75:
-        # A recorded kick has most of its power below 60 Hz, where bass guitars have little.
-        weight = shelf("peak", random.uniform(42, 68), random.uniform(3, 14), sample_rate=rate,
-                       q=log_uniform(random, 0.7, 2))
-        wave_CN = effects.equalise(wave_CN, weight)
+    if name in _BODIES and random.random() < 0.75:
+        low_hz, high_hz, least_db, most_db = _BODIES[name]
+        body = shelf("peak", random.uniform(low_hz, high_hz), random.uniform(least_db, most_db),
+                     sample_rate=rate, q=log_uniform(random, 0.7, 2))
+        wave_CN = effects.equalise(wave_CN, body)
     if random.random() < 0.5:
         wave_CN = effects.random_eq(wave_CN, random, sample_rate=rate, depth_db=7)
     if name in ("kick", "snare", "toms") and random.random() < 0.35:

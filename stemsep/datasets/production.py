@@ -23,7 +23,7 @@ from stemsep.datasets.soundfont import SoundFont
 from stemsep.datasets.studio import Studio, play_bass, play_guitar, play_other, play_voice
 
 # Where loudness (LUFS) stands in a mix without its drums: (typical, spread) in dB.
-_BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-3.5, 2.5),
+_BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-1.0, 3.0),
                "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
 # Below this a channel is cut in most mixes, to leave the lowest octave to the kick: a range in Hz.
 _LOW_CUT_HZ = {"bass": (38, 75), "voice": (80, 180), "lead": (60, 200), "guitar": (60, 200),
