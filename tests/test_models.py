@@ -56,11 +56,13 @@ def test_strided_has_two_and_a_half_million_parameters() -> None:
 
 
 @pytest.mark.parametrize("size", [(8, 12), (7, 12), (8, 5), (3, 1), (1, 1)])
-@pytest.mark.parametrize("operator", [ops.down_conv, ops.up_conv])
+@pytest.mark.parametrize(
+    "operator, outputs", [(ops.down_conv, 4), (ops.up_conv, 4), (ops.up_conv, 32)]
+)
 def test_fast_convolutions_equal_the_plain_ones(
-    operator: Callable[..., jax.Array], size: tuple[int, int]
+    operator: Callable[..., jax.Array], outputs: int, size: tuple[int, int]
 ) -> None:
-    x_BTFC, kernel = draw(0, 2, *size, 3), draw(1, 5, 5, 3, 4)
+    x_BTFC, kernel = draw(0, 2, *size, 3), draw(1, 5, 5, 3, outputs)
 
     def both(fast: bool) -> Any:
         y, pull = jax.vjp(lambda x, k: operator(x, k, fast=fast), x_BTFC, kernel)

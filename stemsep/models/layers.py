@@ -61,8 +61,8 @@ class UpConv(nn.Module):
 class Dropout(nn.Module):
     """Dropout whose draws belong to a window's place in the global batch, not to a device.
 
-    So any number of devices drops the same, where `nn.Dropout` would draw alike on each of them. axis_name: the mapped
-    axis that the batch is split over, or None.
+    So any number of devices drops the same, where `nn.Dropout` would draw alike on each of them.
+    axis_name: the mapped axis that the batch is split over, or None.
     """
 
     rate: float

@@ -48,28 +48,13 @@ def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
 def up_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     """Convolve transposed with a 5×5 kernel, stride 2 and "SAME" padding.
 
-    Maps ``[B, T, F, C]`` to ``[B, 2T, 2F, K]``.
-
-    The result is that of ``lax.conv_transpose(..., transpose_kernel=False)``. Fast: every second
-    tap of the kernel meets zeros, so each of the four phases of the output is a small convolution
-    of its own.
+    Maps ``[B, T, F, C]`` to ``[B, 2T, 2F, K]``, as ``lax.conv_transpose(...,
+    transpose_kernel=False)`` does. Fast: every second tap of the kernel meets zeros, so each of the
+    four phases of the output is a small convolution of its own.
     """
     if not fast:
         return lax.conv_transpose(x_BTFC, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
-    # An even output position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2, 4
-    # on -1, 0 and 1.
-    phases = [
-        [
-            lax.conv_general_dilated(
-                x_BTFC, kernel[1 - row :: 2, 1 - column :: 2], (1, 1), ((1, row), (1, column)),
-                dimension_numbers=_NHWC,
-            )
-            for column in (0, 1)
-        ]
-        for row in (0, 1)
-    ]
-    rows = [jnp.concatenate(phase, axis=-1) for phase in phases]
-    return depth_to_space(jnp.concatenate(rows, axis=-1))
+    return depth_to_space(_up_phases(x_BTFC, kernel))
 
 
 def max_pool(x_BTFC: jax.Array, *, fast: bool) -> jax.Array:
@@ -96,6 +81,27 @@ def depth_to_space(x_BTFC: jax.Array) -> jax.Array:
     batch, frames, bins, channels = x_BTFC.shape
     x = x_BTFC.reshape(batch, frames, bins, 2, channels // 2).transpose(0, 1, 3, 2, 4)
     return x.reshape(batch, 2 * frames, 2 * bins, channels // 4)
+
+
+def _up_phases(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Return the four phases of `up_conv` as channels, ``[B, T, F, 4K]``."""
+    inputs, outputs = kernel.shape[2:]
+    if outputs < 32:
+        # Too few to keep a multiplication of matrices busy: one 3×3 convolution makes all phases,
+        # although 11 of its 36 taps are zero.
+        taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+        taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
+        return conv(x_BTFC, taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs))
+    # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
+    # -1, 0 and 1.
+    phases = [
+        lax.conv_general_dilated(
+            x_BTFC, kernel[1 - row :: 2, 1 - column :: 2], (1, 1), ((1, row), (1, column)),
+            dimension_numbers=_NHWC,
+        )
+        for row in (0, 1) for column in (0, 1)
+    ]
+    return jnp.concatenate(phases, axis=-1)
 
 
 def _fold(kernel: jax.Array) -> jax.Array:
