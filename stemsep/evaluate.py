@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 from absl import flags
-from tqdm import tqdm
 
-from stemsep import audio, command, datasets, parallel, report
+from stemsep import audio, command, datasets, log, parallel, report
 from stemsep.config import unknown
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
@@ -190,6 +189,23 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
+def evaluate_source(separator: Separator, source: str, split: str, *, output: str | Path,
+                    checkpoint: str, baselines: Sequence[str] = (MIXTURE,),
+                    recipe: str = "") -> dict[str, Any]:
+    """Score a separator on a split of a source, with a progress bar; returns and writes the scores.
+
+    They go to OUTPUT/scores.json with what was scored: `checkpoint` names the run. Raises
+    InputError where there is no track.
+    """
+    tracks, faults = find_tracks(source, split, separator, recipe=recipe)
+    with log.progress(len(tracks), "evaluate", unit="track") as bar:
+        results = evaluate(separator, tracks, baselines=baselines, progress=bar.update)
+    results = {"checkpoint": checkpoint, "source": source, "split": split, **results,
+               "errors": {**faults, **results["errors"]}}
+    write_json(Path(output) / "scores.json", results)
+    return results
+
+
 def find_tracks(source: str, split: str, separator: Separator, *,
                 recipe: str = "") -> tuple[list[Track], dict[str, str]]:
     """Return the tracks of a split ("all": of every split), and why others cannot be used.
@@ -229,15 +245,11 @@ def main() -> None:
         datasets.parse(source.value)
         parallel.prepare()
         separator = Separator.load(checkpoint.value, overlap=overlap.value, batch=batch.value)
-        tracks, faults = find_tracks(source.value, split.value, separator, recipe=recipe.value)
-        with tqdm(total=len(tracks), unit="track", disable=None) as bar:
-            results = evaluate(separator, tracks, baselines=baselines.value, progress=bar.update)
-        results = {"checkpoint": checkpoint.value, "source": source.value, "split": split.value,
-                   **results, "errors": {**faults, **results["errors"]}}
-        path = Path(output.value) / "scores.json"
-        write_json(path, results)
+        results = evaluate_source(separator, source.value, split.value, output=output.value,
+                                  checkpoint=checkpoint.value, baselines=baselines.value,
+                                  recipe=recipe.value)
         print(report.table(results))
-        print(f"written to {path}")
+        print(f"written to {Path(output.value) / 'scores.json'}")
         return 1 if results["errors"] else 0
 
     command.run(run)

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any, Sequence
 
-from tqdm import tqdm
-
 from stemsep import audio, evaluate, preprocess, report, separate, train
 from stemsep.config import Config
 
@@ -39,50 +37,32 @@ class Pipeline:
         """Separate a file into <output>/<stem>.wav and return their paths; output:
         <workdir>/separated/<song>.
         """
-        folder = Path(output or self.workdir / "separated" / song_name(Path(song)))
+        folder = Path(output or self.workdir / "separated" / separate.song_name(Path(song)))
         return self.separator().separate_file(song, folder)
 
     def evaluate(
         self, split: str = "test", *, baselines: Sequence[str] = (evaluate.MIXTURE,)
     ) -> dict[str, Any]:
-        """Score the run on a split of its source; returns and writes <workdir>/report/scores.json.
+        """Score the run on a split of its source; returns what <workdir>/report/scores.json holds.
         """
-        separator = self.separator()
-        tracks, faults = evaluate.find_tracks(self.config.data.source, split, separator)
-        with tqdm(total=len(tracks), desc="evaluate", unit="track") as bar:
-            scores = evaluate.evaluate(separator, tracks, baselines=baselines, progress=bar.update)
-        scores["errors"] = {**faults, **scores["errors"]}
-        evaluate.write_json(self.workdir / "report" / "scores.json", scores)
-        return scores
+        return evaluate.evaluate_source(
+            self.separator(), self.config.data.source, split, output=self.workdir / "report",
+            checkpoint=str(self.workdir), baselines=baselines,
+        )
 
     def example(self) -> Path:
-        """Return the mixture of a track that the network was not trained on: the first of the test
-        split.
-        """
+        """Return the mixture of the first test track: one that the network was not trained on."""
         tracks, _ = evaluate.find_tracks(self.config.data.source, "test", self.separator())
         track = next(track for track in tracks if track.mixture)
         assert track.mixture is not None
         return track.mixture
 
     def picture(self, song: str | Path, stems: dict[str, Path]) -> Path:
-        """Draw the spectrograms of a song and its separated stems beside them; returns the PNG's
-        path.
-        """
+        """Draw the spectrograms of a song and its stems, beside the stems; returns the PNG."""
         path = next(iter(stems.values())).parent / "spectrograms.png"
         waves, rate = {}, 0
         for name, file in {"mixture": Path(song), **stems}.items():
             rate = audio.probe(file).sample_rate
             waves[name], _ = audio.read(file, samples=30 * rate)
-        report.picture(path, waves, rate, title=song_name(Path(song)))
+        report.picture(path, waves, rate, title=separate.song_name(Path(song)))
         return path
-
-
-def song_name(song: Path) -> str:
-    """Return a name for a song's stems: the file's, or its folder's where the file is merely called
-    the mixture.
-    """
-    return (
-        song.parent.name
-        if song.stem.lower() in ("mix", "mixture") and song.parent.name
-        else song.stem
-    )

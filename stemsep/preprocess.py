@@ -14,7 +14,7 @@ import numpy as np
 from absl.flags import FlagHolder
 from tqdm import tqdm
 
-from stemsep import audio, command, datasets, engine
+from stemsep import audio, command, datasets, engine, log
 from stemsep.config import Config
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
@@ -129,7 +129,7 @@ def _write(store: Store, waiting: Sequence[tuple[Track, Sources]], workers: int,
     """Write the tracks in parallel; what becomes of each goes into the summary."""
     task = functools.partial(write_track, store_path=str(store.path))
     begin_s = time.monotonic()
-    with tqdm(total=len(waiting), desc="preprocess", unit="track", disable=not progress) as bar:
+    with log.progress(len(waiting), "preprocess", unit="track", visible=progress) as bar:
         for (track, _), result in engine.run(task, waiting, workers=workers):
             name = f"{track.split}/{track.name}"
             if isinstance(result, tuple):

@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from stemsep import audio, checkpoint, command, parallel, stream
+from stemsep import audio, checkpoint, command, log, parallel, stream
 from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.estimate import Variables, make_estimator
@@ -202,8 +202,9 @@ def plan(arguments: Iterable[str | Path], output: str | Path) -> list[tuple[Path
     """Return each song with the folder of its stems: OUTPUT/<name>.
 
     A folder stands for the audio files in it at any depth, but those under OUTPUT; the name of such
-    a song has its subfolders. Songs of one name are kept apart: song, song.flac, song (2). A path
-    that is not there is kept: separating it says so.
+    a song has its subfolders. A file that is merely called the mixture has its folder's name. Songs
+    of one name are kept apart: song, song.flac, song (2). A path that is not there is kept:
+    separating it says so.
     """
     output = Path(output)
     songs: dict[Path, tuple[Path, Path]] = {}   # resolved: a song named twice is separated once
@@ -213,6 +214,8 @@ def plan(arguments: Iterable[str | Path], output: str | Path) -> list[tuple[Path
                  if path.suffix.lower() in audio.SUFFIXES and not path.name.startswith(".")
                  and path.is_file() and output.resolve() not in path.resolve().parents]
         for path, name in found if argument.is_dir() else [(argument, Path(argument.name))]:
+            if is_mixture(path):
+                name = name.parent.parent / (song_name(path) + path.suffix)
             songs.setdefault(path.resolve(), (path, name))
     jobs, taken = [], set()
     for path, name in songs.values():
@@ -224,6 +227,16 @@ def plan(arguments: Iterable[str | Path], output: str | Path) -> list[tuple[Path
     return jobs
 
 
+def is_mixture(path: Path) -> bool:
+    """Whether a file's name says no more than that it is the mixture of the song in its folder."""
+    return path.stem.lower() in ("mix", "mixture") and path.resolve().parent.name != ""
+
+
+def song_name(path: Path) -> str:
+    """Return the name of a song: its file's, or its folder's where the file is a mere mixture."""
+    return path.resolve().parent.name if is_mixture(path) else path.stem
+
+
 def separate_songs(separator: Separator, jobs: list[tuple[Path, Path]], *, residual: bool = False,
                    bits: int = 32) -> int:
     """Separate each (song, folder); returns how many could not be.
@@ -232,7 +245,7 @@ def separate_songs(separator: Separator, jobs: list[tuple[Path, Path]], *, resid
     """
     seconds, failed, started = [seconds_of(path) for path, _ in jobs], 0, time.monotonic()
     rates = {separator.stft.sample_rate}    # those that need no word
-    with tqdm(total=round(sum(seconds), 1), unit="s", disable=None) as bar:
+    with log.progress(round(sum(seconds), 1), "separate", unit="s") as bar:
         for path, folder in jobs:
             bar.set_description_str(path.name)
             try:

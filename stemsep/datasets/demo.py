@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
-from tqdm import tqdm
 
-from stemsep import command, engine
+from stemsep import command, engine, log
 from stemsep.config import DemoConfig
 from stemsep.datasets.songs import make_track
 from stemsep.datasets.soundfont import default_soundfont
@@ -43,7 +42,7 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
     missing = [(index, folder) for index, folder in enumerate(folders) if not folder.is_dir()]
     task = functools.partial(make_track, seconds=seconds, seed=seed, channels=channels, fonts=fonts)
     made = 0
-    with tqdm(total=len(missing), desc="composing songs", unit="song", disable=not progress) as bar:
+    with log.progress(len(missing), "composing songs", unit="song", visible=progress) as bar:
         for _, result in engine.run(task, missing, workers=workers):
             if isinstance(result, Exception):
                 raise result
