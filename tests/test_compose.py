@@ -113,7 +113,7 @@ def test_registers_are_sensible(parts: list[Part]) -> None:
 def test_shares_of_drums_bass_and_voices(songs: list[Song]) -> None:
     assert 0.93 <= share(songs, "drums") <= 0.99
     assert 0.88 <= share(songs, "bass") <= 0.96
-    assert 0.4 <= share(songs, "vocals") <= 0.65
+    assert 0.5 <= share(songs, "vocals") <= 0.75
     assert all(part.program in VOICES for song in songs for part in song.parts
                if part.name == "vocals")
 

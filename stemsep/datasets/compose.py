@@ -30,7 +30,7 @@ def compose(seed: int, seconds: float) -> Song:
     """Compose a song of `seconds` seconds; the same arguments give an equal song.
 
     It begins anywhere in an imagined longer song. Of 100 songs about 96 have drums, 92 a bass and
-    half a voice. Seeds that follow each other go through all styles. Raises ValueError for a
+    60 a voice. Seeds that follow each other go through all styles. Raises ValueError for a
     negative seed or a song shorter than a second.
     """
     if seed < 0 or seconds < 1:

@@ -67,7 +67,7 @@ def play_voice(part: Part, studio: Studio, random: Generator) -> tuple[np.ndarra
     rumble = shelf("highpass", random.uniform(60, 160), 0, sample_rate=rate)
     air = shelf("high", random.uniform(3000, 9000), random.uniform(-4, 8), sample_rate=rate)
     wave = effects.equalise(wave, rumble, air)
-    wave = colour(wave, random, rate, eq=0.6, squeeze=0.85, drive=0.15)
+    wave = colour(wave, random, rate, eq=0.6, squeeze=0.85, drive=0.3)
     if random.random() < 0.25:
         wave = effects.echo(wave, delay_s=log_uniform(random, 0.08, 0.5),
                             feedback=random.uniform(0.1, 0.5),

@@ -28,7 +28,7 @@ class Style:
     unit: int = 1
     ternary: float = 0.0
     drift: float = 0.003
-    voice: float = 0.5
+    voice: float = 0.6
     share: int = 1
 
 
@@ -42,14 +42,14 @@ STYLES = {
         layers="tambourine|tambourine 8|cowbell"),
     "classic rock": Style(
         tempo=(76, 140), share=3, kits=(0, 8, 16), swing=(0.0, 0.2), unit=2, drift=0.006,
-        voice=0.6,
+        voice=0.75,
         grooves="rock|rock ride|crash ride|rock push|half time|half shuffle|toms|shuffle",
         families="rock|blues|pop", bass="finger|pick",
         lines="riff|kick|rock'n'roll|pop|eighths walk|boogie",
         players="crunch|crunch|riff guitar|organ|solo guitar|strum|piano|clean|lead guitar",
         layers="cowbell|tambourine|tambourine 8"),
     "arena rock": Style(
-        tempo=(96, 150), share=2, kits=(16, 8, 0), voice=0.75,
+        tempo=(96, 150), share=2, kits=(16, 8, 0), voice=0.94,
         grooves="arena|rock|rock open|pop four|power ballad|crash ride",
         families="pop|rock|minor pop", bass="pick|synth",
         lines="eighths|kick|pop|push",
@@ -57,20 +57,20 @@ STYLES = {
                 "backing voices",
         layers="tambourine|claps|cowbell"),
     "grunge": Style(
-        tempo=(84, 150), share=2, kits=(0, 16, 8), drift=0.006, voice=0.65,
+        tempo=(84, 150), share=2, kits=(0, 16, 8), drift=0.006, voice=0.81,
         grooves="rock|rock push|crash ride|half time|toms|rock open|beat",
         families="rock|minor pop|metal", bass="pick|finger",
         lines="eighths|kick|riff|pop",
         players="power|wall|crunch|clean|clean arp|riff guitar|lead guitar"),
     "indie": Style(
-        tempo=(92, 170), share=3, kits=(0, 8, 32), drift=0.005, voice=0.7,
+        tempo=(92, 170), share=3, kits=(0, 8, 32), drift=0.005, voice=0.88,
         grooves="rock|beat|pop|disco|toms|motown|rock ride|two step",
         families="pop|minor pop|rock", bass="pick|finger",
         lines="eighths|kick|pop|push|off|motown",
         players="clean|clean arp|crunch|strum|chops|organ|pad|bells|lead guitar|brass|arp synth",
         layers="tambourine 8|shaker|claps"),
     "pop": Style(
-        tempo=(84, 132), share=4, kits=(0, 8, 24, 25), ternary=0.06, voice=0.75,
+        tempo=(84, 132), share=4, kits=(0, 8, 24, 25), ternary=0.06, voice=0.94,
         grooves="pop|pop 16|pop four|rock|house|two step|half time|disco|stomp",
         families="pop|minor pop|soul", bass="finger|synth|pick",
         lines="pop|eighths|kick|push|whole|off|soul",
@@ -78,20 +78,20 @@ STYLES = {
                 "mallet|picked",
         layers="claps|tambourine 16|shaker|tambourine"),
     "punk": Style(
-        tempo=(150, 200), share=2, kits=(0, 16, 8), drift=0.006, voice=0.6,
+        tempo=(150, 200), share=2, kits=(0, 16, 8), drift=0.006, voice=0.75,
         grooves="punk|d-beat|beat|rock|punk half|crash ride",
         families="rock|pop|minor pop", bass="pick",
         lines="eighths|kick|riff",
         players="power|power|wall|crunch|lead guitar|riff guitar"),
     "metal": Style(
-        tempo=(90, 200), share=3, kits=(16, 16, 0, 8), ternary=0.12, voice=0.3,
+        tempo=(90, 200), share=3, kits=(16, 16, 0, 8), ternary=0.12, voice=0.38,
         grooves="metal|gallop|blast|hammer blast|breakdown|d-beat|crash ride|half time|rock ride",
         families="metal|minor pop", bass="pick|finger",
         lines="kick|gallop|eighths|riff|sixteenths",
         players="power|wall|riff guitar|riff guitar|lead guitar|solo guitar|choir pad|strings|"
                 "power"),
     "surf": Style(
-        tempo=(120, 190), kits=(0, 8, 32), drift=0.005, voice=0.3,
+        tempo=(120, 190), kits=(0, 8, 32), drift=0.005, voice=0.38,
         grooves="beat|rock ride|toms|motown|rock",
         families="rock|latin|minor pop|pop", bass="pick|finger",
         lines="eighths|rock'n'roll|two beat|eighths walk",
@@ -111,7 +111,7 @@ STYLES = {
         players="chops|chops|clavinet|brass|epiano|organ|sax|mallet|riff guitar|clean",
         layers="congas|tambourine 16|cowbell|shaker|claps"),
     "soul": Style(
-        tempo=(68, 120), share=2, kits=(0, 8, 32), swing=(0.0, 0.15), ternary=0.15, voice=0.8,
+        tempo=(68, 120), share=2, kits=(0, 8, 32), swing=(0.0, 0.15), ternary=0.15, voice=0.95,
         grooves="motown|pop|pop 16|ballad|funk one|soul",
         families="soul|pop", bass="finger",
         lines="motown|soul|pop|ballad|kick",
@@ -119,7 +119,7 @@ STYLES = {
         layers="tambourine|tambourine 8|congas|claps"),
     "gospel": Style(
         tempo=(60, 140), kits=(0, 8), swing=(0.0, 0.33), unit=2, ternary=0.25, drift=0.006,
-        voice=0.85,
+        voice=0.95,
         grooves="motown|soul|shuffle|pop 16|ballad|funk one",
         families="soul|blues|pop", bass="finger|fretless",
         lines="soul|walking|motown|ballad|kick",
@@ -147,7 +147,7 @@ STYLES = {
         players="bells|pluck|pad|piano|strings|figure synth|flute|choir pad|gate",
         layers="claps"),
     "house": Style(
-        tempo=(118, 130), share=2, kits=(24, 25), swing=(0.0, 0.15), drift=0.0, voice=0.35,
+        tempo=(118, 130), share=2, kits=(24, 25), swing=(0.0, 0.15), drift=0.0, voice=0.44,
         grooves="house|deep house|disco 16|pop four|minimal",
         families="electronic|soul|minor pop", bass="synth",
         lines="off|kick|disco|electro|stabs|acid|dub",
@@ -155,28 +155,28 @@ STYLES = {
                 "lead synth",
         layers="claps|shaker|congas|cabasa"),
     "techno": Style(
-        tempo=(124, 150), kits=(24, 25), drift=0.0, voice=0.12,
+        tempo=(124, 150), kits=(24, 25), drift=0.0, voice=0.15,
         grooves="techno|minimal|trance|house|electro",
         families="electronic", bass="synth",
         lines="off|acid|electro|sixteenths|drone",
         players="stab|arp synth|sweep|noise|pad|figure synth|gate|synth chords|lead synth",
         layers="shaker|claps|cowbell"),
     "drum and bass": Style(
-        tempo=(160, 178), kits=(24, 25, 0), drift=0.0, voice=0.3,
+        tempo=(160, 178), kits=(24, 25, 0), drift=0.0, voice=0.38,
         grooves="drum and bass|amen|breakbeat|two step|dubstep",
         families="electronic|minor pop|soul", bass="synth",
         lines="whole|808|electro|dub|drone|kick",
         players="pad|stab|epiano|arp synth|sweep|strings|pluck|noise|figure synth",
         layers="shaker|tambourine 16"),
     "synthpop": Style(
-        tempo=(96, 140), share=2, kits=(24, 25, 16), drift=0.0, voice=0.6,
+        tempo=(96, 140), share=2, kits=(24, 25, 16), drift=0.0, voice=0.75,
         grooves="pop four|electro|trance|stomp|pop",
         families="minor pop|pop|electronic", bass="synth",
         lines="arp|electro|eighths|off|disco|sixteenths",
         players="arp synth|pad|synth chords|lead synth|gate|pluck|stab|strings|bells",
         layers="claps|cowbell"),
     "new wave": Style(
-        tempo=(110, 170), share=2, kits=(0, 8, 16, 24), voice=0.6,
+        tempo=(110, 170), share=2, kits=(0, 8, 16, 24), voice=0.75,
         grooves="beat|rock|pop four|electro|punk|toms",
         families="minor pop|pop|rock", bass="pick|synth|finger",
         lines="eighths|off|electro|riff|kick",
@@ -204,21 +204,21 @@ STYLES = {
         players="nylon|nylon|piano|flute|epiano|vibes|strings|jazz guitar|sax",
         layers="shaker|clave|triangle|guiro"),
     "samba": Style(
-        tempo=(90, 120), kits=(0, 8), voice=0.55,
+        tempo=(90, 120), kits=(0, 8), voice=0.69,
         grooves="samba|songo|calypso",
         families="latin|jazz|pop", bass="finger|acoustic",
         lines="samba|bossa|tumbao",
         players="nylon|cavaquinho|piano|brass|flute|figure mallet|accordion",
         layers="agogo|cuica|shaker|tambourine 16|congas"),
     "salsa": Style(
-        tempo=(84, 116), kits=(0, 8, 32), voice=0.55,
+        tempo=(84, 116), kits=(0, 8, 32), voice=0.69,
         grooves="mambo|songo|cha-cha",
         families="latin|vamp", bass="acoustic|finger",
         lines="tumbao|latin",
         players="montuno|montuno|brass|trumpet|vibes|flute|figure mallet|nylon",
         layers="clave|rhumba|tumbao|bongos|timbales|guiro|cowbell"),
     "latin pop": Style(
-        tempo=(86, 110), kits=(0, 25, 24), voice=0.75,
+        tempo=(86, 110), kits=(0, 25, 24), voice=0.94,
         grooves="reggaeton|calypso|pop|cha-cha|disco",
         families="latin|pop|minor pop", bass="synth|finger",
         lines="tumbao|808|pop|latin",
@@ -233,41 +233,41 @@ STYLES = {
         layers="shaker|congas|agogo|cowbell|clave"),
     "jazz": Style(
         tempo=(92, 200), share=2, kits=(32, 0, 40), swing=(0.16, 0.33), unit=2, ternary=0.15,
-        drift=0.006, voice=0.2,
+        drift=0.006, voice=0.25,
         grooves="swing|bebop|brushes|blues ride",
         families="jazz|blues", bass="acoustic",
         lines="walking|walking|two beat|halves",
         players="jazz piano|jazz guitar|sax|trumpet|vibes|jazz piano|brass|clarinet|organ"),
     "swing band": Style(
-        tempo=(120, 190), kits=(32, 0), swing=(0.25, 0.33), unit=2, drift=0.004, voice=0.35,
+        tempo=(120, 190), kits=(32, 0), swing=(0.25, 0.33), unit=2, drift=0.004, voice=0.44,
         grooves="swing|blues ride|brushes|shuffle",
         families="jazz|blues", bass="acoustic",
         lines="walking",
         players="brass|brass|sax|trumpet|jazz piano|jazz guitar|clarinet|reeds"),
     "blues": Style(
         tempo=(60, 140), share=2, kits=(0, 8, 32), swing=(0.2, 0.33), unit=2, ternary=0.2,
-        drift=0.006, voice=0.4,
+        drift=0.006, voice=0.5,
         grooves="shuffle|blues ride|rock|half shuffle",
         families="blues", bass="finger|acoustic|pick",
         lines="boogie|walking|rock'n'roll|eighths|two beat",
         players="organ|lead guitar|crunch|piano|harmonica|solo guitar|boogie guitar|jazz guitar"),
     "country": Style(
         tempo=(80, 180), share=2, kits=(0, 32, 8, 40), swing=(0.0, 0.2), unit=2, ternary=0.18,
-        drift=0.005, voice=0.55,
+        drift=0.005, voice=0.69,
         grooves="train|country|two beat|shuffle|rock",
         families="country|pop", bass="finger|acoustic|pick",
         lines="two beat|country|rock'n'roll|eighths",
         players="strum|strum|steel picked|fiddle|piano|banjo|clean|pedal steel|train guitar",
         layers="tambourine|shaker"),
     "folk": Style(
-        tempo=(76, 140), share=2, kits=(40, 32, 0), ternary=0.3, drift=0.008, voice=0.6,
+        tempo=(76, 140), share=2, kits=(40, 32, 0), ternary=0.3, drift=0.008, voice=0.75,
         grooves="brushes|ballad|stomp|train|sparse|country",
         families="country|pop|minor pop", bass="acoustic|finger",
         lines="two beat|halves|whole|country",
         players="strum|picked|picked|fiddle|accordion|flute|banjo|mandolin|dulcimer|harmonica",
         layers="tambourine|shaker|claps"),
     "ballad": Style(
-        tempo=(60, 84), share=2, kits=(0, 8, 16, 40), ternary=0.25, drift=0.005, voice=0.8,
+        tempo=(60, 84), share=2, kits=(0, 8, 16, 40), ternary=0.25, drift=0.005, voice=0.95,
         grooves="ballad|power ballad|pop|sparse|brushes|cymbals",
         families="pop|minor pop|soul", bass="finger|fretless|acoustic",
         lines="ballad|whole|halves|push",
@@ -275,21 +275,21 @@ STYLES = {
                 "backing voices",
         layers="shaker|tambourine|triangle"),
     "march": Style(
-        tempo=(90, 126), kits=(48, 48, 0), ternary=0.3, voice=0.1,
+        tempo=(90, 126), kits=(48, 48, 0), ternary=0.3, voice=0.12,
         grooves="march|train|stomp|second line",
         families="country|pop|minor pop", bass="tuba|acoustic",
         lines="two beat|country",
         players="brass|trumpet|flute|reeds|horns|timpani|figure mallet|piccolo|bells",
         layers="triangle"),
     "cinematic": Style(
-        tempo=(60, 140), kits=(48, 48, 0, 16), ternary=0.2, voice=0.35,
+        tempo=(60, 140), kits=(48, 48, 0, 16), ternary=0.2, voice=0.44,
         grooves="toms|cymbals|jungle toms|sparse|march|half time",
         families="minor pop|metal|pop", bass="contrabass|synth",
         lines="whole|drone|halves|eighths",
         players="strings|strings|horns|choir pad|timpani|pizzicato|harp|tremolo|piano|"
                 "figure mallet|sweep|bells"),
     "prog": Style(
-        tempo=(70, 170), share=2, kits=(0, 8, 16), ternary=0.3, voice=0.4,
+        tempo=(70, 170), share=2, kits=(0, 8, 16), ternary=0.3, voice=0.5,
         families="minor pop|rock|jazz|metal", bass="pick|finger|fretless",
         lines="riff|kick|eighths|walking|funk",
         players="organ|lead synth|riff guitar|power|piano|mallet|arp synth|choir pad|strings|"

@@ -104,8 +104,10 @@ def _plan(notes: Sequence[Note], random: Generator, frame_s: np.ndarray,
         loud = np.maximum(loud, rise * fall * (note.velocity / 127) * random.uniform(0.7, 1))
         if random.random() < wordy:
             _pronounce(noise_TF, since, random, stft)
-    knots_s = np.arange(0, frame_s[-1] + 1, 0.25)
-    wander = np.interp(frame_s, knots_s, random.normal(0, 0.08, size=len(knots_s)))
+    # From a trained voice to one that half speaks.
+    knots_s = np.arange(0, frame_s[-1] + 1, random.uniform(0.08, 0.3))
+    depth = log_uniform(random, 0.05, 1.0)
+    wander = np.interp(frame_s, knots_s, random.normal(0, depth, size=len(knots_s)))
     pitch_hz = 440 * 2 ** ((pitch + wander - 69) / 12)
     fifth = np.full((len(frame_s), 1), 4500 * body)
     vowel_TF = _filter(np.concatenate([formants, fifth], axis=1), random, stft)
