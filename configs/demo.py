@@ -1,7 +1,7 @@
-"""Demo: python -m stemsep --config configs/demo.py
+"""Drums and accompaniment of real music: python -m stemsep --config configs/demo.py
 
-Composes an hour of songs, trains a drum separator for real music and separates with it, on a
-laptop's CPU. Hardware, hours and SDR: not yet measured.
+Composes an hour of songs, trains on them, scores on songs that it was not trained on, and separates
+one, on a laptop's CPU. Hardware, minutes and SDR: see the README.
 """
 
 from stemsep.config import Config
@@ -9,19 +9,24 @@ from stemsep.config import Config
 
 def get_config() -> Config:
     c = Config(name="demo")
-    c.audio.sample_rate, c.audio.channels, c.audio.n_fft, c.audio.hop = 22050, 1, 1024, 256
+    # 93 ms: kick and bass, which have most of the power, need fine bins more than sharp edges.
+    c.audio.sample_rate, c.audio.channels, c.audio.n_fft, c.audio.hop = 22050, 1, 2048, 512
     c.data.source = "demo:data/demo_songs"
-    c.data.demo.tracks, c.data.demo.seconds = 112, 36.0
-    c.data.window_frames = 128
+    # Short songs: each has its own band, kit and studio, and that variety is what carries over.
+    c.data.demo.tracks, c.data.demo.seconds = 220, 18.0
+    c.data.stems = ("drums", "bass", "vocals")  # and the rest: remixed each by itself
+    c.data.window_frames = 64  # 1.5 s
 
-    c.model.name = "strided"
-    c.model.widths = (16, 32, 64, 128, 256)
+    c.augment.remix, c.augment.equalise_db = 0.7, 6.0
+
+    c.model.name, c.model.widths, c.model.dropout = "strided", (16, 32, 64, 128, 256), 0.2
     c.model.estimate, c.model.mask = "mask", "softmax"
-    c.model.features, c.model.bins, c.model.bin_affine = "log", 512, True
-    c.model.dropout = 0.0
+    c.model.features, c.model.bin_affine = "log", True
+    c.model.bins = 960  # what lies above is the resampler's slope, and 960 divides by 32
 
-    c.loss.name, c.loss.balance = "complex_l1", "equal"
+    c.loss.name, c.loss.balance = "complex_rms", "equal"
     c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "cosine", 50
     c.optim.ema_decay = 0.99
-    c.train.steps, c.train.batch, c.train.save_every = 1170, 16, 390
+    c.train.steps, c.train.batch, c.train.save_every = 1200, 16, 400
+    c.separate.overlap = 0.75
     return c

@@ -5,7 +5,7 @@ another step.
 """
 
 from collections import deque
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -14,34 +14,23 @@ from stemsep.errors import InputError
 from stemsep.parallel import DataParallel
 from stemsep.store import Record, Store
 
-VALIDATION = (
-    2**40
-)  # the "step" whose draw of windows validation uses; no training run gets that far
+VALIDATION = 2**40  # the "step" whose draw of windows validation uses; no run gets that far
 
 
-def window_ids(
-    seed: int,
-    step: int,
-    lengths: np.ndarray,
-    *,
-    window: int,
-    batch: int,
-    targets: int,
-    remix: float,
-) -> np.ndarray:
+def window_ids(seed: int, step: int, lengths: np.ndarray, *, window: int, batch: int, stems: int,
+               remix: float) -> np.ndarray:
     """Draw which windows make up the global batch of one step.
 
-    lengths: frames of each track, int [tracks]. Returns int [batch, targets, 2]: track and first
-    frame of each target of each window; a share `remix` of the windows draws every target by
-    itself, the others take all from one place. A track is drawn in proportion to its length, so
-    every second of music is seen equally often. The same (seed, step) draws the same windows on any
+    lengths: frames of each track, int [tracks]. Returns int [batch, stems, 2]: track and first
+    frame of each stem of each window; a share `remix` of the windows draws every stem by itself,
+    the others take all from one place. A track is drawn in proportion to its length, so every
+    second of music is seen equally often. The same (seed, step) draws the same windows on any
     number of hosts.
     """
     rng = np.random.default_rng((seed, step))
-    room = (
-        np.maximum(lengths - window, 0) + 1
-    )  # a track shorter than the window starts at 0 and is padded
-    track = rng.choice(len(lengths), size=(batch, targets), p=lengths / lengths.sum())
+    # A track shorter than the window starts at 0 and is padded.
+    room = np.maximum(lengths - window, 0) + 1
+    track = rng.choice(len(lengths), size=(batch, stems), p=lengths / lengths.sum())
     ids = np.stack([track, rng.integers(0, room[track])], axis=-1)
     together = rng.random(batch) >= remix
     ids[together] = ids[together, :1]
@@ -49,7 +38,7 @@ def window_ids(
 
 
 class Batches:
-    """The batches of one split of a store: {"stems": float16 [B, S, T, C, F, 2]}, S the targets."""
+    """The batches of one split of a store: {"stems": float16 [B, S, T, C, F, 2]}, S its stems."""
 
     def __init__(self, store: Store, split: str, config: Config, devices: DataParallel) -> None:
         self.records: list[Record] = store.tracks(split)
@@ -60,52 +49,28 @@ class Batches:
             )
         self._lengths = np.array([record.frames for record in self.records])
         self._store, self._config, self._devices = store, config, devices
-        # Which of the store's stems add up to each target.
-        self._stems = [
-            [store.spec.stems.index(stem) for stem in stems] for stems in config.targets.values()
-        ]
-        self._window = config.data.window_frames
 
     def stream(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
-        """Yield (step, batch on the devices) for start <= step < stop, reading several batches
-        ahead.
-        """
+        """Yield (step, batch on the devices) for start <= step < stop, reading ahead."""
         c = self._config
-        draws = (
-            (
-                step,
-                window_ids(
-                    c.seed,
-                    step,
-                    self._lengths,
-                    window=self._window,
-                    batch=c.train.batch,
-                    targets=len(self._stems),
-                    remix=c.augment.remix,
-                ),
-            )
-            for step in range(start, stop)
+        return self._ahead(
+            (step, self._draw(step, c.train.batch, c.augment.remix)) for step in range(start, stop)
         )
-        return self._ahead(draws)
 
     def fixed(self, windows: int) -> Iterator[tuple[int, Any]]:
-        """Yield (number, batch) of the same windows at every call, not remixed: what validation
-        measures.
+        """Yield (number, batch) of the windows of validation: the same at every call, as they are
+        in their songs.
         """
-        c = self._config
-        batches = -(-windows // c.train.batch)
-        ids = window_ids(
-            c.seed,
-            VALIDATION,
-            self._lengths,
-            window=self._window,
-            batch=batches * c.train.batch,
-            targets=len(self._stems),
-            remix=0.0,
-        )
-        return self._ahead(enumerate(np.split(ids, batches)))
+        count = -(-windows // self._config.train.batch)
+        ids = self._draw(VALIDATION, count * self._config.train.batch, 0.0)
+        return self._ahead(enumerate(np.split(ids, count)))
 
-    def _ahead(self, draws: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, Any]]:
+    def _draw(self, step: int, batch: int, remix: float) -> np.ndarray:
+        c = self._config
+        return window_ids(c.seed, step, self._lengths, window=c.data.window_frames, batch=batch,
+                          stems=len(self._store.spec.stems), remix=remix)
+
+    def _ahead(self, draws: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, Any]]:
         mine = self._devices.share(self._config.train.batch)
         reading: deque = deque()
         for step, ids in draws:
@@ -116,22 +81,15 @@ class Batches:
             yield self._finish(*reading.popleft())
 
     def _read(self, ids: np.ndarray) -> list[list[Any]]:
-        return [
-            [
-                self._store.read(self.records[track], int(first), self._window, stems=stems)
-                for (track, first), stems in zip(window, self._stems)
-            ]
-            for window in ids
-        ]
+        frames = self._config.data.window_frames
+        return [[self._store.read(self.records[track], int(first), frames, stems=[stem])
+                 for stem, (track, first) in enumerate(window)] for window in ids]
 
     def _finish(self, step: int, reads: Sequence[Sequence[Any]]) -> tuple[int, Any]:
-        spec = self._store.spec
-        stems = np.empty(
-            (len(reads), len(self._stems), self._window, spec.channels, spec.stft.bins, 2),
-            np.float16,
-        )
-        for window, futures in zip(stems, reads):
-            for target, future in zip(window, futures):
-                read = future.result()
-                target[:] = read[:, 0] if read.shape[1] == 1 else read.sum(1, dtype=np.float32)
-        return step, self._devices.put({"stems": stems})
+        spec, frames = self._store.spec, self._config.data.window_frames
+        shape = (len(reads), len(spec.stems), frames, spec.channels, spec.stft.bins, 2)
+        batch = np.empty(shape, np.float16)
+        for window, futures in zip(batch, reads):
+            for stem, future in zip(window, futures):
+                stem[:] = future.result()[:, 0]
+        return step, self._devices.put({"stems": batch})

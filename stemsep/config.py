@@ -169,24 +169,19 @@ class Config(Section):
         return self.data.store or f"data/stores/{self.name}"
 
     @property
-    def targets(self) -> dict[str, tuple[str, ...]]:
-        """What is separated, in order: target -> names of the store's stems that add up to it."""
-        named = {
-            name: () if stems == REST else tuple(stems) for name, stems in self.data.targets.items()
-        }
-        taken = {stem for stems in named.values() for stem in stems}
-        rest = tuple(stem for stem in self.stems if stem not in taken)
-        return {name: stems or rest for name, stems in named.items()}
-
-    @property
     def stems(self) -> tuple[str, ...]:
-        """The stems that the store keeps apart, in order; "rest", where a target wants it, is the
-        last.
-        """
+        """The stems that the store keeps apart, in order; the last is "rest": all else there is."""
         named = [stem for stems in self.data.targets.values() if stems != REST for stem in stems]
         stems = self.data.stems or tuple(named)
-        wants_rest = REST in self.data.targets.values()
-        return stems + ((REST,) if wants_rest and REST not in stems else ())
+        return stems + ((REST,) if REST not in stems else ())
+
+    @property
+    def targets(self) -> dict[str, tuple[str, ...]]:
+        """What is separated, in order: target -> names of the store's stems that add up to it."""
+        targets = self.data.targets
+        taken = {stem for stems in targets.values() if stems != REST for stem in stems}
+        rest = tuple(stem for stem in self.stems if stem not in taken)
+        return {name: rest if stems == REST else tuple(stems) for name, stems in targets.items()}
 
     def check(self) -> "Config":
         """Check types, names and combinations, then make the configuration read-only; returns
@@ -267,11 +262,6 @@ class Config(Section):
                         unknown(f"config.data.targets: {name!r} names stem", stem, self.data.stems)
                     )
                 seen[stem] = name
-        if not all(self.targets.values()):
-            raise InputError(
-                "config.data.targets: 'rest' is empty because every stem of config.data.stems is "
-                "named"
-            )
         if self.loss.alpha and len(self.loss.alpha) != len(targets):
             raise InputError(
                 f"config.loss.alpha has {len(self.loss.alpha)} weights for {len(targets)} targets"
@@ -288,14 +278,11 @@ class Config(Section):
                 f"config.model.bins is {model.bins}; n_fft {self.audio.n_fft} has only "
                 f"{self.audio.n_fft // 2 + 1}"
             )
-        if model.bins and model.estimate == "direct":
+        covered = any(REST in stems for stems in self.data.targets.values())
+        if model.estimate == "mask" and model.mask == "softmax" and not covered:
             raise InputError(
-                "config.model.bins needs estimate 'mask': a direct magnitude above them is unknown"
-            )
-        if model.estimate == "mask" and model.mask == "softmax" and len(self.data.targets) < 2:
-            raise InputError(
-                "config.model.mask 'softmax' needs two targets or more (one would get the whole "
-                "mixture); use 'sigmoid' or add a target"
+                "config.model.mask 'softmax' divides the whole mixture among the targets, and none "
+                "of config.data.targets is 'rest'; add one, or use 'sigmoid'"
             )
         if self.train.batch < 1 or self.train.steps < 0:
             raise InputError("config.train: batch must be at least 1 and steps at least 0")

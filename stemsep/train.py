@@ -123,7 +123,7 @@ def make_train_step(
     rounding.
     """
     loss_fn, names = LOSSES[config.loss.name], list(config.targets)
-    decay = config.optim.ema_decay
+    decay, sums = config.optim.ema_decay, target_sums(config)
 
     def step(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
@@ -132,12 +132,12 @@ def make_train_step(
         windows = parallel.index_in_batch(len(stems_BSTFC))
         keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
         stems_BSTFC = augment(keys_B, stems_BSTFC, config.augment)
-        mix_BTFC = stems_BSTFC.sum(1)
+        mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, sums)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             variables = {"params": params, "batch_stats": train_state.batch_stats}
             estimate_BSTFC, batch_stats = estimator.train(variables, mix_BTFC, dropout=drop_key)
-            losses_S = loss_fn(estimate_BSTFC, stems_BSTFC)
+            losses_S = loss_fn(estimate_BSTFC, targets_BSTFC)
             return jnp.dot(alpha_S, losses_S), (losses_S, batch_stats)
 
         grads, (losses_S, batch_stats) = jax.grad(loss_of, has_aux=True)(train_state.params)
@@ -165,10 +165,11 @@ def make_validation(
     augmentation or dropout.
     """
     loss_fn, names = LOSSES[config.loss.name], list(config.targets)
+    sums = target_sums(config)
 
     def validation(train_state: TrainState, batch: Any) -> dict[str, jax.Array]:
-        stems_BSTFC = complex_stems(batch["stems"])
-        losses_S = loss_fn(estimator(train_state.variables(), stems_BSTFC.sum(1)), stems_BSTFC)
+        mix_BTFC, targets_BSTFC = mixed(complex_stems(batch["stems"]), sums)
+        losses_S = loss_fn(estimator(train_state.variables(), mix_BTFC), targets_BSTFC)
         losses_S = jax.lax.pmean(losses_S, AXIS)
         return {
             "loss": jnp.dot(alpha_S, losses_S),
@@ -191,6 +192,17 @@ def validate(
     ]
     values = [devices.get(result) for result in results]
     return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+
+
+def target_sums(config: Config) -> np.ndarray:
+    """Return which stems of the store add up to which target, 0 or 1, float32 [targets, stems]."""
+    rows = [[stem in stems for stem in config.stems] for stems in config.targets.values()]
+    return np.array(rows, np.float32)
+
+
+def mixed(stems_BSTFC: jax.Array, sums: np.ndarray) -> tuple[jax.Array, jax.Array]:
+    """Return the mixture [B, T, F, C] of all stems, and the targets [B, targets, T, F, C]."""
+    return stems_BSTFC.sum(1), jnp.einsum("us,bstfc->butfc", sums, stems_BSTFC)
 
 
 def complex_stems(stems_BSTCF2: jax.Array) -> jax.Array:

@@ -211,7 +211,7 @@ LENGTHS = np.array([100, 1, 400, 16])
 
 def test_windows_are_a_function_of_seed_and_step() -> None:
     def draw(step: int) -> np.ndarray:
-        return window_ids(1, step, LENGTHS, window=16, batch=64, targets=3, remix=0.5)
+        return window_ids(1, step, LENGTHS, window=16, batch=64, stems=3, remix=0.5)
 
     first = draw(2)
     assert np.array_equal(first, draw(2))
@@ -223,12 +223,12 @@ def test_windows_are_a_function_of_seed_and_step() -> None:
 
 @pytest.mark.parametrize("remix, low, high", [(0.0, 0.0, 0.0), (1.0, 0.99, 1.0), (0.5, 0.4, 0.6)])
 def test_remix_is_the_share_of_windows_drawn_apart(remix: float, low: float, high: float) -> None:
-    ids = window_ids(0, 0, LENGTHS, window=16, batch=2000, targets=2, remix=remix)
+    ids = window_ids(0, 0, LENGTHS, window=16, batch=2000, stems=2, remix=remix)
     apart = (ids[:, 0] != ids[:, 1]).any(-1).mean()
     assert low <= apart <= high
 
 
 def test_tracks_are_drawn_in_proportion_to_their_length() -> None:
-    ids = window_ids(0, 0, LENGTHS, window=16, batch=20000, targets=1, remix=1.0)
+    ids = window_ids(0, 0, LENGTHS, window=16, batch=20000, stems=1, remix=1.0)
     shares = np.bincount(ids[:, 0, 0], minlength=4) / len(ids)
     np.testing.assert_allclose(shares, LENGTHS / LENGTHS.sum(), atol=0.01)
