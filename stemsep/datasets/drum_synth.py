@@ -161,7 +161,7 @@ def _membrane(kit: Generator, time_s: np.ndarray, base_hz: float, *, decay_s: fl
 def _kick(kit: Generator, stroke: Generator, sample_rate: int) -> np.ndarray:
     electronic = kit.random() < 0.25
     time_s = _time(1.0 if electronic else 0.5, sample_rate)
-    tone = _membrane(kit, time_s, kit.uniform(42, 75),
+    tone = _membrane(kit, time_s, kit.uniform(38, 64),
                      decay_s=log_uniform(kit, 0.08, 0.5 if electronic else 0.22),
                      rise=log_uniform(kit, 0.3, 6 if electronic else 2),
                      glide_s=log_uniform(kit, 0.008, 0.05),

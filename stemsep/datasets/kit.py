@@ -17,7 +17,7 @@ _STICK = 37                     # on the rim of the snare
 # Recorded drums are fuller than those of fonts: a kick has most of its power below 60 Hz, where a
 # bass has little, a snare and toms have theirs between the bass and the guitars. Range of the boost
 # in Hz, and of its gain in dB.
-_BODIES = {"kick": (42, 68, 3, 14), "snare": (140, 260, 0, 10), "toms": (70, 180, 0, 10)}
+_BODIES = {"kick": (42, 66, 5, 16), "snare": (140, 260, 0, 10), "toms": (70, 180, 0, 10)}
 _MELODIC_KITS = 48              # from this kit on, keys hold timpani and sound effects, not drums
 # The groups of a kit as they are mixed: pitches and the range of their peaks; what is named nowhere
 # is percussion.
@@ -25,8 +25,8 @@ _GROUPS = (("kick", drum_synth.KICKS, (0.45, 1.1)),
            ("snare", drum_synth.SNARES + drum_synth.CLAPS + (_STICK,), (0.5, 1.2)),
            ("toms", drum_synth.TOMS, (0.35, 0.9)),
            ("hats", drum_synth.CLOSED_HATS + drum_synth.OPEN_HATS, (0.05, 0.3)),
-           ("rides", drum_synth.RIDES, (0.06, 0.3)),
-           ("crashes", drum_synth.CRASHES, (0.08, 0.35)),
+           ("rides", drum_synth.RIDES, (0.08, 0.35)),
+           ("crashes", drum_synth.CRASHES, (0.1, 0.45)),
            ("percussion", (), (0.08, 0.4)))
 
 
@@ -79,6 +79,8 @@ def _sampled_kit(part: Part, studio: Studio, random: Generator) -> Callable:
     kits = [kit for kit in font.drum_kits() if kit < _MELODIC_KITS]
     program = int(random.choice(kits)) if kits and random.random() < 0.7 else part.program
     tune = {pitch: float(np.clip(random.normal(0, 1.5), -4, 4)) for pitch in range(27, 88)}
+    for pitch in drum_synth.KICKS:      # those of General MIDI fonts are small and high
+        tune[pitch] = random.uniform(-8, 0)
 
     def play(group: Part) -> tuple[np.ndarray, str]:
         wave = render(font, dataclasses.replace(group, program=program), seconds=studio.seconds,
@@ -99,7 +101,7 @@ def _computed_kit(studio: Studio, random: Generator) -> Callable:
 
 def _drum_channel(name: str, wave_CN: np.ndarray, random: Generator, rate: int) -> np.ndarray:
     """What one microphone's channel does to its drum."""
-    if name in _BODIES and random.random() < 0.75:
+    if name in _BODIES and random.random() < 0.85:
         low_hz, high_hz, least_db, most_db = _BODIES[name]
         body = shelf("peak", random.uniform(low_hz, high_hz), random.uniform(least_db, most_db),
                      sample_rate=rate, q=log_uniform(random, 0.7, 2))

@@ -23,10 +23,10 @@ from stemsep.datasets.soundfont import SoundFont
 from stemsep.datasets.studio import Studio, play_bass, play_guitar, play_other, play_voice
 
 # Where loudness (LUFS) stands in a mix without its drums: (typical, spread) in dB.
-_BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (-1.0, 3.0),
+_BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (1.5, 3.0),
                "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
-# Below this a channel is cut in most mixes, to leave the lowest octave to the kick: a range in Hz.
-_LOW_CUT_HZ = {"bass": (38, 75), "voice": (80, 180), "lead": (60, 200), "guitar": (60, 200),
+# Below this a channel is cut in most mixes: a range in Hz.
+_LOW_CUT_HZ = {"bass": (34, 70), "voice": (80, 180), "lead": (60, 200), "guitar": (60, 200),
                "other": (50, 180)}
 _DRUMS_DB = (-2.5, 3.2)         # drums against everything else together
 _VOICES = (52, 53, 54, 85)      # programs that stand for singers
@@ -61,10 +61,8 @@ def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], chan
     for index, part in enumerate(song.parts):
         own = np.random.default_rng([*seed, 1, index])
         wave_CN, sound = _PLAYERS[role(part)](part, studio, own)
-        if not part.is_drum and own.random() < 0.8:
-            low_hz = own.uniform(*_LOW_CUT_HZ[role(part)])
-            wave_CN = effects.band_limit(wave_CN, low_hz=low_hz, high_hz=sample_rate,
-                                         sample_rate=sample_rate, order=int(own.integers(1, 3)))
+        if not part.is_drum:
+            wave_CN = _make_room(wave_CN, role(part), own, sample_rate)
         if pump_db and not part.is_drum:
             kicks_s = [note.start_s for drums in song.parts if drums.is_drum
                        for note in drums.notes if note.pitch in KICKS]
@@ -73,6 +71,19 @@ def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], chan
         if np.abs(wave_CN).max(initial=0) > 1e-5:
             stems.append(Stem(part, sound, wave_CN))
     return master(balance(stems, random, sample_rate=sample_rate), random, sample_rate=sample_rate)
+
+
+def _make_room(wave_CN: np.ndarray, what: str, random: Generator, sample_rate: int) -> np.ndarray:
+    """Leave the lowest octave to the kick and the highest to the cymbals, as most mixes do."""
+    if random.random() < 0.8:
+        wave_CN = effects.band_limit(wave_CN, low_hz=random.uniform(*_LOW_CUT_HZ[what]),
+                                     high_hz=sample_rate, sample_rate=sample_rate,
+                                     order=int(random.integers(1, 3)))
+    if random.random() < 0.5:
+        wave_CN = effects.equalise(wave_CN, shelf(
+            "high", log_uniform(random, 2500, 7000), random.uniform(-14, -2),
+            sample_rate=sample_rate))
+    return wave_CN
 
 
 def _pumping(song: Song, random: Generator) -> tuple[float, float]:
