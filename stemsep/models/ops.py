@@ -30,31 +30,26 @@ def conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     """Convolve with a 5×5 kernel, stride 2 and "SAME" padding.
 
-    Maps ``[B, T, F, C]`` to ``[B, ⌈T/2⌉, ⌈F/2⌉, K]``.
-
-    Fast: four neighbouring positions become channels and the kernel, padded to 6×6, is folded
-    alike; what is left is a 3×3 convolution with stride 1.
+    Maps ``[B, T, F, C]`` to ``[B, ⌈T/2⌉, ⌈F/2⌉, K]``. Fast: both gradients are made of convolutions
+    without gaps; one of few channels is made so itself.
     """
     if not fast:
         return lax.conv_general_dilated(x_BTFC, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
-    _, frames, bins, _ = x_BTFC.shape
-    odd_frames, odd_bins = frames % 2, bins % 2
     # "SAME" starts one position before an even size and two before an odd one.
-    taps = ((1 - odd_frames, odd_frames), (1 - odd_bins, odd_bins), (0, 0), (0, 0))
-    x_BTFC = jnp.pad(x_BTFC, ((0, 0), (0, odd_frames), (0, odd_bins), (0, 0)))
-    return conv(space_to_depth(x_BTFC), _fold(jnp.pad(kernel, taps)))
+    first = ((0, 0), (x_BTFC.shape[1] % 2, 0), (x_BTFC.shape[2] % 2, 0), (0, 0))
+    return _down(jnp.pad(x_BTFC, first), kernel)
 
 
 def up_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     """Convolve transposed with a 5×5 kernel, stride 2 and "SAME" padding.
 
-    Maps ``[B, T, F, C]`` to ``[B, 2T, 2F, K]``, as ``lax.conv_transpose(...,
-    transpose_kernel=False)`` does. Fast: every second tap of the kernel meets zeros, so each of the
-    four phases of the output is a small convolution of its own.
+    Maps ``[B, T, F, C]`` to ``[B, 2T, 2F, K]``, as
+    ``lax.conv_transpose(..., transpose_kernel=False)`` does. Fast: every second tap of the kernel
+    meets zeros, so each of the four phases of the output is a small convolution of its own.
     """
     if not fast:
         return lax.conv_transpose(x_BTFC, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
-    return depth_to_space(_up_phases(x_BTFC, kernel))
+    return _up(x_BTFC, kernel)
 
 
 def max_pool(x_BTFC: jax.Array, *, fast: bool) -> jax.Array:
@@ -83,15 +78,27 @@ def depth_to_space(x_BTFC: jax.Array) -> jax.Array:
     return x.reshape(batch, 2 * frames, 2 * bins, channels // 4)
 
 
-def _up_phases(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return the four phases of `up_conv` as channels, ``[B, T, F, 4K]``."""
+def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+    if kernel.shape[2] >= 8:
+        return lax.conv_general_dilated(
+            x_BTFC, kernel, (2, 2), ((1, 2), (1, 2)), dimension_numbers=_NHWC
+        )
+    # Few channels make short vectors: fold 2×2 positions, and the taps alike, into channels.
+    inputs, outputs = kernel.shape[2:]
+    taps = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+    taps = taps.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5)
+    return _conv3(space_to_depth(x_BTFC), taps.reshape(3, 3, 4 * inputs, outputs))
+
+
+def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     inputs, outputs = kernel.shape[2:]
     if outputs < 32:
         # Too few to keep a multiplication of matrices busy: one 3×3 convolution makes all phases,
         # although 11 of its 36 taps are zero.
         taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
         taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
-        return conv(x_BTFC, taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs))
+        taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs)
+        return depth_to_space(_conv3(x_BTFC, taps))
     # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
     # -1, 0 and 1.
     phases = [
@@ -101,14 +108,64 @@ def _up_phases(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
         )
         for row in (0, 1) for column in (0, 1)
     ]
-    return jnp.concatenate(phases, axis=-1)
+    return depth_to_space(jnp.concatenate(phases, axis=-1))
 
 
-def _fold(kernel: jax.Array) -> jax.Array:
-    """Fold a 6×6 kernel to 3×3 over four times the channels, in the order of `space_to_depth`."""
-    inputs, outputs = kernel.shape[2:]
-    kernel = kernel.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5)
-    return kernel.reshape(3, 3, 4 * inputs, outputs)
+def _conv3(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolve with a 3×3 kernel; of very few channels, two neighbouring bins at once."""
+    batch, frames, bins, inputs = x_BTFC.shape
+    outputs = kernel.shape[3]
+    if min(inputs, outputs) > 4 or bins % 2:
+        return conv(x_BTFC, kernel)
+    # Twice the channels with half the taps zero: the longer vectors gain more than the zeros cost.
+    # Bin d of the group at a - 1 meets bin c of a group at tap 2 (a - 1) + d - c + 1.
+    none = jnp.zeros_like(kernel[:, :1])
+    padded = jnp.concatenate([none, none, kernel, none], axis=1)
+    taps = jnp.stack([padded[:, [2 * a + d + 1 - c for a in range(3)]]
+                      for d in (0, 1) for c in (0, 1)], axis=2)
+    taps = taps.reshape(3, 3, 2, 2, inputs, outputs).transpose(0, 1, 2, 4, 3, 5)
+    pairs = x_BTFC.reshape(batch, frames, bins // 2, 2 * inputs)
+    y = conv(pairs, taps.reshape(3, 3, 2 * inputs, 2 * outputs))
+    return y.reshape(batch, frames, bins, outputs)
+
+
+def _adjoint(kernel: jax.Array) -> jax.Array:
+    """Return the kernel with which `_up` is the transpose of `_down`, and the reverse."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def _kernel_gradient(fine_BTFC: jax.Array, coarse_BTFK: jax.Array) -> jax.Array:
+    """Return the gradient of `_down`'s kernel from its input and its output's gradient.
+
+    The taps of either parity meet the positions of the other: four unstrided problems.
+    """
+    quarters = _quarters(fine_BTFC)
+    shape = (5, 5, fine_BTFC.shape[-1], coarse_BTFK.shape[-1])
+
+    def convolve(kernel: jax.Array) -> jax.Array:
+        parts = [
+            lax.conv_general_dilated(
+                quarters[2 * row + column], kernel[1 - row :: 2, 1 - column :: 2], (1, 1),
+                ((row, 1), (column, 1)), dimension_numbers=_NHWC,
+            )
+            for row in (0, 1) for column in (0, 1)
+        ]
+        return parts[0] + parts[1] + parts[2] + parts[3]
+
+    return jax.linear_transpose(convolve, jnp.zeros(shape, fine_BTFC.dtype))(coarse_BTFK)[0]
+
+
+_down, _up = jax.custom_vjp(_down_forward), jax.custom_vjp(_up_forward)
+_down.defvjp(
+    lambda x, kernel: (_down_forward(x, kernel), (x, kernel)),
+    lambda kept, dy: (_up_forward(dy, _adjoint(kept[1])), _kernel_gradient(kept[0], dy)),
+)
+_up.defvjp(
+    lambda x, kernel: (_up_forward(x, kernel), (x, kernel)),
+    lambda kept, dy: (
+        _down_forward(dy, _adjoint(kept[1])), _adjoint(_kernel_gradient(dy, kept[0]))
+    ),
+)
 
 
 def _quarters(x_BTFC: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
