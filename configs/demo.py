@@ -17,16 +17,16 @@ def get_config() -> Config:
     c.data.stems = ("drums", "bass", "vocals")  # and the rest: remixed each by itself
     c.data.window_frames = 64  # 1.5 s
 
-    c.augment.remix, c.augment.equalise_db = 0.7, 6.0
+    c.augment.remix, c.augment.gain_db, c.augment.equalise_db = 0.7, (-10.0, 8.0), 9.0
 
-    c.model.name, c.model.widths, c.model.dropout = "strided", (16, 32, 64, 128, 256), 0.2
+    c.model.name, c.model.widths, c.model.dropout = "strided", (16, 32, 64, 128, 256), 0.3
     c.model.estimate, c.model.mask = "mask", "softmax"
     c.model.features, c.model.bin_affine = "log", True
     c.model.bins = 960  # what lies above is the resampler's slope, and 960 divides by 32
 
     c.loss.name, c.loss.balance = "complex_rms", "equal"
-    c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "cosine", 50
-    c.optim.ema_decay = 0.99
-    c.train.steps, c.train.batch, c.train.save_every = 1200, 16, 400
+    c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "constant", 50
+    c.optim.weight_decay, c.optim.ema_decay = 0.1, 0.995
+    c.train.steps, c.train.batch, c.train.save_every = 1000, 16, 250
     c.separate.overlap = 0.75
     return c

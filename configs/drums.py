@@ -7,6 +7,8 @@ Its network (Spectrogram-Channels U-Net, 11.4 M parameters) and settings: 16 kHz
 Without a source it trains on the demo songs. Hardware, hours and SDR: not yet measured.
 """
 
+from pathlib import Path
+
 from stemsep.config import Config
 
 
@@ -14,7 +16,7 @@ def get_config() -> Config:
     c = Config(name="drums")
     c.audio.sample_rate, c.audio.channels, c.audio.n_fft, c.audio.hop = 16000, 1, 2048, 512
     c.data.targets = {"drums": ["drums"], "accompaniment": "rest"}
-    c.data.recipe = "configs/recipes/drums_and_percussion.yaml"
+    c.data.recipe = str(Path(__file__).with_name("recipes") / "drums_and_percussion.yaml")
     c.data.window_frames = 63  # 2 s
     c.model.name, c.model.estimate = "unet", "direct"
     c.train.steps, c.train.batch, c.train.save_every = 40000, 16, 1000

@@ -25,8 +25,8 @@ for ((i = 0; i < count; i++)); do
 done
 for _ in "${processes[@]}"; do
     status=0
-    wait -n "${processes[@]}" || status=$?
-    if [ "$status" -ne 0 ]; then
+    wait -n || status=$?        # the next one to end; 127 where all have been waited for
+    if [ "$status" -ne 0 ] && [ "$status" -ne 127 ]; then
         stop
         exit "$status"
     fi

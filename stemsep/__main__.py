@@ -5,6 +5,7 @@ python -m stemsep --config configs/demo.py [--workdir runs/demo] [--song song.fl
 
 import sys
 import time
+from pathlib import Path
 
 from absl import flags
 
@@ -27,6 +28,7 @@ def main() -> None:
         if song.value:
             audio.probe(song.value)  # before an hour of work, not after it
         parallel.prepare()
+        parallel.one_process("python -m stemsep")
         begin_s = time.perf_counter()
 
         def passed() -> str:
@@ -38,21 +40,30 @@ def main() -> None:
         print(f"{passed()} training: {pipeline.workdir}")
         pipeline.train()
         print(f"{passed()} scores on the test tracks")
-        print(report.table(pipeline.evaluate(baselines=evaluate.BASELINES)))
-        path = song.value or pipeline.example()
-        print(f"{passed()} separating {path}")
-        stems = pipeline.separate(path)
-        print("\n".join(f"    {name}: {file}" for name, file in stems.items()))
         try:
-            print(f"    picture: {pipeline.picture(path, stems)}")
-        except InputError as problem:
-            print(f"no picture: {problem}", file=sys.stderr)
+            print(report.table(pipeline.evaluate(baselines=evaluate.BASELINES)))
+        except InputError as problem:  # a source may have no test tracks
+            print(f"no scores: {problem}", file=sys.stderr)
+        path = song.value or pipeline.example()
+        if path:
+            print(f"{passed()} separating {path}")
+            show(pipeline, path)
         print(
             f"{passed()} done; separate your own songs with\n"
             f"    python -m stemsep.separate --checkpoint {pipeline.workdir} SONG_OR_FOLDER..."
         )
 
     command.run(run, config=True)
+
+
+def show(pipeline: Pipeline, song: str | Path) -> None:
+    """Separate a song; print where its stems and the picture of their spectrograms are."""
+    stems = pipeline.separate(song)
+    print("\n".join(f"    {name}: {file}" for name, file in stems.items()))
+    try:
+        print(f"    picture: {pipeline.picture(song, stems)}")
+    except InputError as problem:
+        print(f"no picture: {problem}", file=sys.stderr)
 
 
 if __name__ == "__main__":

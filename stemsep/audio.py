@@ -214,6 +214,14 @@ class Writer:
         except (OSError, AssertionError, soundfile.LibsndfileError) as error:
             self._fail(error)
 
+    def close(self) -> None:
+        """Write what is still in memory: after this, only the file's name is missing."""
+        try:
+            self._file.close()
+            self._raw.close()
+        except (OSError, soundfile.LibsndfileError) as fault:
+            self._fail(fault)
+
     def __enter__(self) -> "Writer":
         return self
 
@@ -222,11 +230,10 @@ class Writer:
         if error is not None:
             self._discard()
             return
+        self.close()
         try:
-            self._file.close()
-            self._raw.close()
             os.replace(self._partial, self.path)
-        except (OSError, soundfile.LibsndfileError) as fault:
+        except OSError as fault:
             self._fail(fault)
 
     def _fail(self, error: Exception) -> None:

@@ -8,8 +8,9 @@ be used without its config file.
 
 import dataclasses
 import json
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import jax
 import numpy as np
@@ -22,7 +23,10 @@ from stemsep.errors import InputError
 from stemsep.state import TrainState
 
 # Settings that decide what the parameters are; a run cannot go on with others.
-FIXED = ("audio", "model", "data.targets", "data.stems", "optim.name")
+FIXED = (
+    "audio", "data.targets", "data.stems", "optim.name", "model.name", "model.widths",
+    "model.estimate", "model.mask", "model.features", "model.bins", "model.bin_affine",
+)
 
 
 class Checkpoints:
@@ -151,7 +155,22 @@ def load(run: str | Path) -> tuple[Config, dict[str, Any]]:
                 f"{run}: the run has not saved a checkpoint yet; train it for "
                 "config.train.save_every steps"
             )
-        return checkpoints.config(step), checkpoints.variables(step)
+        with undamaged(run, step):
+            return checkpoints.config(step), checkpoints.variables(step)
+
+
+@contextmanager
+def undamaged(run: Path, step: int) -> Iterator[None]:
+    """Turn what Orbax says of a damaged checkpoint into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"{run}: checkpoint {step} is damaged; delete the folder {run}/checkpoints/{step} to "
+            "go on from the one before"
+        ) from error
 
 
 def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
@@ -161,8 +180,9 @@ def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
     """
     was, now = flatten(configs.to_dict(stored)), flatten(configs.to_dict(given))
     changed = [name for name in now if was.get(name) != now[name]]
+    ema = bool(stored.optim.ema_decay) != bool(given.optim.ema_decay)
     for name in changed:
-        if name.startswith(FIXED):
+        if name.startswith(FIXED) or ema and name == "optim.ema_decay":
             raise InputError(
                 f"{workdir}: its checkpoint is of another network, config.{name} was "
                 f"{was.get(name)!r} and is {now[name]!r}; give another --workdir, or the settings "

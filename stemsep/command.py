@@ -7,7 +7,9 @@ commands can import each other.
 import dataclasses
 import errno
 import os
+import runpy
 import sys
+import traceback
 from typing import Any, Callable
 
 from absl import app, flags, logging
@@ -98,19 +100,35 @@ def describe(problem: OSError) -> str:
 
 
 def check_overrides(argv: list[str]) -> None:
-    """Raise InputError when --config is no file, or an override names no setting of `Config`."""
+    """Raise InputError when --config is no good file, or an override names no setting."""
     for position, argument in enumerate(argv):
         name, given, value = argument.lstrip("-").partition("=")
         if not argument.startswith("-"):
             continue
         if name == "config":
-            path = value if given else argv[position + 1] if position + 1 < len(argv) else ""
-            if not os.path.isfile(path):
-                raise InputError(
-                    f"--config {path}: no such file; the configurations are in configs/"
-                )
+            following = argv[position + 1] if position + 1 < len(argv) else ""
+            _check_file(value if given else following)
         elif name.startswith(("config.", "noconfig.")):
             _check_override(name.removeprefix("no").removeprefix("config."))
+
+
+def _check_file(path: str) -> None:
+    """Run a configuration file, so that a mistake in it is told with its line, not as a trace."""
+    if not os.path.isfile(path):
+        raise InputError(f"--config {path}: no such file; the configurations are in configs/")
+    try:
+        get_config = runpy.run_path(path).get("get_config")
+        if not callable(get_config):
+            raise InputError("it has no function get_config(); see those in configs/")
+        get_config()
+    except InputError as problem:
+        raise InputError(f"--config {path}: {problem}") from problem
+    except Exception as problem:
+        line = problem.lineno if isinstance(problem, SyntaxError) else None
+        for frame in traceback.extract_tb(problem.__traceback__):
+            line = frame.lineno if frame.filename == path else line
+        what = f"{type(problem).__name__}: {problem}"
+        raise InputError(f"--config {path}: line {line}: {what}; correct it") from problem
 
 
 def _check_override(path: str) -> None:

@@ -108,7 +108,7 @@ class ModelConfig(Section):
     dtype: str = "float32"  # of the computation; parameters are float32
     estimate: str = "direct"  # what the outputs mean: magnitudes, or masks of the mixture
     mask: str = "softmax"  # over stems, or "sigmoid" a stem
-    features: str = "magnitude"  # what the network sees; "log": log1p(100 magnitude)
+    features: str = "magnitude"  # what the network sees; "log": log1p(10 magnitude / level)
     bins: int = 0  # lowest bins that the network sees; masks repeat the last above; 0: all
     bin_affine: bool = False  # a learned scale and offset per bin of the input
 
@@ -190,6 +190,8 @@ class Config(Section):
         Raises InputError with one sentence that names the field and the choices.
         """
         check_types(self, "config")
+        if not self.name or "/" in self.name:
+            raise InputError(f"config.name {self.name!r} names a folder; give a word without '/'")
         choices = {
             "parallel": MAPPINGS,
             "model.name": MODELS,
@@ -224,10 +226,10 @@ class Config(Section):
                 "of it"
             )
         low, high = self.augment.gain_db
-        if low > high:
+        if not -200 <= low <= high <= 200:
             raise InputError(
-                f"config.augment.gain_db: {low} dB to {high} dB is an empty range; give the "
-                "lower first"
+                f"config.augment.gain_db: {low} dB to {high} dB is no range; give the lower first, "
+                "both within ±200"
             )
 
     def _check_targets(self) -> None:
@@ -262,6 +264,8 @@ class Config(Section):
                         unknown(f"config.data.targets: {name!r} names stem", stem, self.data.stems)
                     )
                 seen[stem] = name
+        if any(not 0 <= alpha < 1e6 for alpha in self.loss.alpha):
+            raise InputError(f"config.loss.alpha {self.loss.alpha}: weights are numbers from 0 on")
         if self.loss.alpha and len(self.loss.alpha) != len(targets):
             raise InputError(
                 f"config.loss.alpha has {len(self.loss.alpha)} weights for {len(targets)} targets"
@@ -284,8 +288,6 @@ class Config(Section):
                 "config.model.mask 'softmax' divides the whole mixture among the targets, and none "
                 "of config.data.targets is 'rest'; add one, or use 'sigmoid'"
             )
-        if self.train.batch < 1 or self.train.steps < 0:
-            raise InputError("config.train: batch must be at least 1 and steps at least 0")
 
 
 RANGES: dict[str, tuple[float, float]] = {

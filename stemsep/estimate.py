@@ -30,7 +30,7 @@ class Estimator:
     def init(self, key: jax.Array, frames: int) -> dict[str, Any]:
         """Return fresh variables {"params", "batch_stats"} from a key; frames of a window."""
         x_BTFC = jnp.zeros((1, frames, self.seen_bins, self.channels))
-        return self.network.init(key, x_BTFC, train=False)
+        return jax.jit(lambda k: self.network.init(k, x_BTFC, train=False))(key)
 
     def __call__(
         self, variables: Variables, mix_BTFC: jax.Array, *, scale: float | jax.Array = 1.0
@@ -72,7 +72,11 @@ class Estimator:
         seen = jnp.abs(mix_BTFC[:, :, : self.seen_bins]) * scale
         missing = self.seen_bins - seen.shape[2]
         seen = jnp.pad(seen, ((0, 0), (0, 0), (0, missing), (0, 0)))
-        return jnp.log1p(100 * seen) if self.log_features else seen
+        if not self.log_features:
+            return seen
+        # Relative to the window's level, so that a song's loudness does not change its masks.
+        level = jnp.sqrt((seen**2).mean((1, 2, 3), keepdims=True))
+        return jnp.log1p(10 * seen / jnp.maximum(level, 1e-6))
 
     def stems_of(
         self, output_BTFK: jax.Array, mix_BTFC: jax.Array, scale: float | jax.Array

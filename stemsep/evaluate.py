@@ -216,6 +216,8 @@ def find_tracks(source: str, split: str, separator: Separator, *,
     found = datasets.tracks(source, stems=config.stems, recipe=recipe or config.data.recipe,
                             faults=faults)
     tracks = [track for track in found if split in ("all", track.split)]
+    faults = {name: fault for name, fault in faults.items()
+              if split == "all" or name.startswith(f"{split}/")}
     if not tracks and not faults:
         have = [f"{name} ({n})" for name in SPLITS if (n := sum(t.split == name for t in found))]
         raise InputError(f"{source}: no tracks in split {split!r}; " + (
@@ -244,6 +246,7 @@ def main() -> None:
         check_baselines(baselines.value)
         datasets.parse(source.value)
         parallel.prepare()
+        parallel.one_process("python -m stemsep.evaluate")
         separator = Separator.load(checkpoint.value, overlap=overlap.value, batch=batch.value)
         results = evaluate_source(separator, source.value, split.value, output=output.value,
                                   checkpoint=checkpoint.value, baselines=baselines.value,

@@ -102,12 +102,8 @@ class Log:
             return
         values = [(step, self._get(metrics)) for step, metrics in pending]
         for step, metrics in values:
-            if not math.isfinite(metrics["loss"]):
-                raise InputError(
-                    f"step {step}: the loss is {float(metrics['loss'])}; training stopped, and the "
-                    "last checkpoint is from before; lower config.optim.lr or set "
-                    "config.optim.clip_norm=1"
-                )
+            for name in ("loss", "gradient_norm"):
+                check_finite(step, name, float(metrics[name]))
         mean = {
             name: float(np.mean([metrics[name] for _, metrics in values])) for name in values[0][1]
         }
@@ -122,6 +118,15 @@ class Log:
             f"loss {mean['loss']:.4f}, {speed.get('audio_s_per_s', 0):.0f}x real time, "
             f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
             refresh=False,
+        )
+
+
+def check_finite(step: int, name: str, value: float) -> None:
+    """Raise InputError naming the step where a value is not finite: training cannot go on."""
+    if not math.isfinite(value):
+        raise InputError(
+            f"step {step}: the {name.replace('_', ' ')} is {value}; training stopped, and the last "
+            "checkpoint is from before; lower config.optim.lr or set config.optim.clip_norm=1"
         )
 
 

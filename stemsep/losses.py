@@ -1,6 +1,6 @@
 """How far estimated stems are from the true ones: pure functions, one value a stem."""
 
-from typing import Callable, Mapping
+from typing import Callable
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ def complex_rms(estimate_BSTFC: jax.Array, stems_BSTFC: jax.Array) -> jax.Array:
     return jnp.sqrt(power_BS + 1e-14).mean(0)
 
 
-LOSSES: Mapping[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+LOSSES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
     "magnitude_l1": magnitude_l1,
     "complex_l1": complex_l1,
     "complex_rms": complex_rms,

@@ -44,9 +44,6 @@ def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:
             optax.add_decayed_weights(config.weight_decay, kernels), optax.adam(rate)
         ),
     }
-    optimiser = makers[config.name]()
-    return (
-        optax.chain(optax.clip_by_global_norm(config.clip_norm), optimiser)
-        if config.clip_norm
-        else optimiser
-    )
+    # With clipping or without, the state has one structure: a run can go on with either.
+    clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
+    return optax.chain(clip, makers[config.name]())

@@ -10,7 +10,6 @@ from typing import Any, Callable
 import jax
 import jaxlib
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from stemsep.errors import InputError
@@ -39,13 +38,25 @@ def prepare() -> None:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         jax.config.update("jax_compilation_cache_dir", os.path.join(home, "stemsep", "xla"))
     if "STEMSEP_COORDINATOR" in os.environ:
-        jax.distributed.initialize(
-            os.environ["STEMSEP_COORDINATOR"],
-            int(os.environ["STEMSEP_PROCESSES"]),
-            int(os.environ["STEMSEP_PROCESS"]),
-        )
+        try:
+            count, own = (int(os.environ[f"STEMSEP_{n}"]) for n in ("PROCESSES", "PROCESS"))
+        except (KeyError, ValueError) as error:
+            raise InputError(
+                "STEMSEP_COORDINATOR is set, so STEMSEP_PROCESSES and STEMSEP_PROCESS must be "
+                "numbers; start through launch/local.sh"
+            ) from error
+        jax.distributed.initialize(os.environ["STEMSEP_COORDINATOR"], count, own)
     elif os.environ.get("STEMSEP_CLUSTER") == "auto":
         jax.distributed.initialize()
+
+
+def one_process(command: str) -> None:
+    """Raise InputError where a launcher started several processes of a command made for one."""
+    if jax.process_count() > 1:
+        raise InputError(
+            f"{command} runs as one process, which uses all devices of its machine; start only "
+            "python -m stemsep.train and python -m stemsep.separate as several"
+        )
 
 
 def index_in_batch(per_device: int) -> jax.Array:
@@ -139,7 +150,10 @@ class DataParallel:
     def wait_for_all(self, what: str) -> None:
         """Wait until every process is here: the main one has prepared what the others will open."""
         if self.processes > 1:
-            multihost_utils.sync_global_devices(what)
+            # A collective would give up after half a minute; preprocessing may take hours.
+            from orbax.checkpoint.multihost import get_barrier_sync_fn
+
+            get_barrier_sync_fn()(key=what, timeout_ms=7 * 24 * 3600 * 1000)
 
     def get(self, tree: Any) -> Any:
         """Return replicated arrays as numpy arrays of the host."""

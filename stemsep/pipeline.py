@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Sequence
 
-from stemsep import audio, evaluate, preprocess, report, separate, train
+from stemsep import audio, datasets, evaluate, preprocess, report, separate, train
 from stemsep.config import Config
 
 
@@ -50,12 +50,14 @@ class Pipeline:
             checkpoint=str(self.workdir), baselines=baselines,
         )
 
-    def example(self) -> Path:
-        """Return the mixture of the first test track: one that the network was not trained on."""
-        tracks, _ = evaluate.find_tracks(self.config.data.source, "test", self.separator())
-        track = next(track for track in tracks if track.mixture)
-        assert track.mixture is not None
-        return track.mixture
+    def example(self) -> Path | None:
+        """Return the mixture of a test track, which the network was not trained on.
+
+        Without a test track that has a file of its mixture: None.
+        """
+        c = self.config
+        tracks = datasets.tracks(c.data.source, stems=c.stems, recipe=c.data.recipe, faults={})
+        return next((t.mixture for t in tracks if t.split == "test" and t.mixture), None)
 
     def picture(self, song: str | Path, stems: dict[str, Path]) -> Path:
         """Draw the spectrograms of a song and its stems, beside the stems; returns the PNG."""

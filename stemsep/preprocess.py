@@ -44,9 +44,7 @@ def preprocess(config: Config, *, progress: bool = True) -> Summary:
     tracks = datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe,
                              faults=faults)
     summary = Summary(failed={name: str(error) for name, error in faults.items()})
-    a = config.audio
-    spec = StoreSpec(a.sample_rate, a.channels, a.n_fft, a.hop, config.stems)
-    store = Store.create(config.store, spec)
+    store = Store.create(config.store, store_spec(config))
     with store.writing():
         waiting = _plan(store, tracks, datasets.parse(config.data.source)[1], summary)
         if waiting:
@@ -55,6 +53,12 @@ def preprocess(config: Config, *, progress: bool = True) -> Summary:
         tqdm.write(f"failed: {name}: {reason}", file=sys.stderr)
     _warn_of_silence(config, store)
     return summary
+
+
+def store_spec(config: Config) -> StoreSpec:
+    """Return what the store of a configuration holds."""
+    a = config.audio
+    return StoreSpec(a.sample_rate, a.channels, a.n_fft, a.hop, config.stems)
 
 
 def main(holder: FlagHolder, arguments: list[str]) -> int:

@@ -31,7 +31,7 @@ def table(results: Mapping[str, Any]) -> str:
     seconds, wall_s = results["seconds"], results["wall_s"]
     count = len(results["tracks"])
     lines += ["", f"dB; {count} tracks, {seconds:.0f} s of audio in {wall_s:.0f} s "
-              f"({seconds / wall_s:.1f} times real time)"]
+              f"({seconds / max(wall_s, 1e-3):.1f} times real time)"]
     return "\n".join(lines)
 
 

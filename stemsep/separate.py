@@ -149,6 +149,8 @@ class Separator:
                     writer.write(wave_CN)
                 peaks_S = np.maximum(peaks_S, np.abs(stems_SCN).max((1, 2)))
                 progress(stems_SCN.shape[-1])
+            for writer in writers:      # a disk that fills up now leaves no stem without the others
+                writer.close()
         for stem_path, peak in zip(paths.values(), peaks_S):
             if bits < 32 and peak > 1:
                 tell(f"{stem_path}: clipped, its peak is {20 * np.log10(peak):.1f} dB above full "
@@ -245,7 +247,8 @@ def separate_songs(separator: Separator, jobs: list[tuple[Path, Path]], *, resid
     """
     seconds, failed, started = [seconds_of(path) for path, _ in jobs], 0, time.monotonic()
     rates = {separator.stft.sample_rate}    # those that need no word
-    with log.progress(round(sum(seconds), 1), "separate", unit="s") as bar:
+    with log.progress(math.ceil(sum(seconds)), "separate", unit="s") as bar:
+        done_s = 0.0
         for path, folder in jobs:
             bar.set_description_str(path.name)
             try:
@@ -256,8 +259,10 @@ def separate_songs(separator: Separator, jobs: list[tuple[Path, Path]], *, resid
                          f"was trained at {separator.stft.sample_rate} Hz")
 
                 def progress(samples: int, rate: int = rate) -> None:
-                    bar.update(samples / rate)
-                    speed = bar.n / (time.monotonic() - started)
+                    nonlocal done_s
+                    done_s += samples / rate
+                    bar.update(int(done_s) - bar.n)
+                    speed = done_s / (time.monotonic() - started)
                     bar.set_postfix_str(f"{speed:.1f} times real time", refresh=False)
                 separator.separate_file(path, folder, residual=residual, bits=bits,
                                         progress=progress)

@@ -91,14 +91,7 @@ class Store:
         """Create the store, or open the one that is there if it has the same spec (InputError)."""
         folder = Path(path)
         if (folder / "spec.json").exists():
-            store = cls.open(path)
-            for f in dataclasses.fields(StoreSpec):
-                have, want = getattr(store.spec, f.name), getattr(spec, f.name)
-                if have != want:
-                    raise InputError(f"{path}: was made with {f.name} {_show(have)}, the "
-                                     f"configuration says {_show(want)}; set config.data.store to "
-                                     "another folder, or delete this one to make it anew")
-            return store
+            return cls.open(path, spec)
         if folder.is_dir() and any(folder.iterdir()):
             raise InputError(f"{path}: is a folder with other files; set config.data.store to one "
                              "that does not exist yet")
@@ -106,20 +99,30 @@ class Store:
         return cls(path, spec)
 
     @classmethod
-    def open(cls, path: str | os.PathLike) -> "Store":
-        """Open the store at `path`; InputError when there is none, or one of another format."""
+    def open(cls, path: str | os.PathLike, spec: StoreSpec | None = None) -> "Store":
+        """Open the store at `path`.
+
+        Raises InputError when there is none, one of another format, or of another spec than given.
+        """
         try:
             values = json.loads((Path(path) / "spec.json").read_text(encoding="utf-8"))
             if values.pop("format") != FORMAT:
                 raise InputError(f"{path}: is a store of another version of stemsep; delete it and "
                                  "run python -m stemsep.preprocess again")
-            return cls(path, StoreSpec(**{**values, "stems": tuple(values["stems"])}))
+            found = StoreSpec(**{**values, "stems": tuple(values["stems"])})
         except FileNotFoundError as error:
             raise InputError(f"{path}: is no store; make it with python -m "
                              "stemsep.preprocess") from error
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise InputError(f"{path}/spec.json: is damaged; delete the store and run python -m "
                              "stemsep.preprocess again") from error
+        for f in dataclasses.fields(StoreSpec) if spec else ():
+            have, want = getattr(found, f.name), getattr(spec, f.name)
+            if have != want:
+                raise InputError(f"{path}: was made with {f.name} {_show(have)}, the configuration "
+                                 f"says {_show(want)}; set config.data.store to another folder, or "
+                                 "delete this one to make it anew")
+        return cls(path, found)
 
     @contextmanager
     def writing(self) -> Iterator[None]:

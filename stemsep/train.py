@@ -15,10 +15,10 @@ from absl import flags
 from stemsep import command, datasets, optim, parallel, preprocess, state
 from stemsep.augment import augment
 from stemsep.batches import Batches
-from stemsep.checkpoint import Checkpoints, check_same_run
+from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, to_dict
 from stemsep.estimate import Estimator, make_estimator
-from stemsep.log import Log
+from stemsep.log import Log, check_finite
 from stemsep.losses import LOSSES, energy_weights
 from stemsep.parallel import AXIS, DataParallel
 from stemsep.state import TrainState
@@ -81,6 +81,7 @@ def train(config: Config, workdir: str | Path) -> Path:
                 if due(done, config.train.save_every) or done == config.train.steps:
                     log.flush()
                     scores = validate(validate_fn, checked, train_state, config, devices)
+                    check_finite(done, "validation loss", scores["loss"])
                     checkpoints.save(
                         done, devices.get(train_state), config=config, loss=scores["loss"]
                     )
@@ -109,7 +110,7 @@ def open_store(config: Config, devices: DataParallel) -> Store:
         else:
             print(f"{config.data.source} is not here; training on {config.store} as it is")
     devices.wait_for_all("store")
-    return Store.open(config.store)
+    return Store.open(config.store, preprocess.store_spec(config))
 
 
 def make_train_step(
@@ -245,7 +246,9 @@ def begin(
             ema=bool(config.optim.ema_decay),
         )
         return fresh, 0, []
-    changed = check_same_run(checkpoints.config(latest), config, checkpoints.workdir)
+    with undamaged(checkpoints.workdir, latest):
+        stored = checkpoints.config(latest)
+    changed = check_same_run(stored, config, checkpoints.workdir)
     shapes = jax.eval_shape(
         lambda: state.create(
             estimator,
@@ -255,7 +258,8 @@ def begin(
             ema=bool(config.optim.ema_decay),
         )
     )
-    restored = checkpoints.restore(latest, shapes)
+    with undamaged(checkpoints.workdir, latest):
+        restored = checkpoints.restore(latest, shapes)
     if latest >= config.train.steps:
         return (
             restored,
@@ -313,7 +317,9 @@ def main() -> None:
         parallel.prepare()
         begin_s = time.perf_counter()
         workdir = train(config, workdir_flag.value or f"runs/{config.name}")
-        print(f"trained in {(time.perf_counter() - begin_s) / 60:.1f} min; the run is {workdir}")
+        if DataParallel().is_main:
+            minutes = (time.perf_counter() - begin_s) / 60
+            print(f"trained in {minutes:.1f} min; the run is {workdir}")
 
     command.run(run, config=True)
 

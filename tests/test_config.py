@@ -62,7 +62,8 @@ WRONG = {
     "audio.hop": (2000, "hop 2000 at most half"),
     "audio.channels": (3, "config.audio.channels is 3"),
     "data.targets": ({}, "config.data.targets is empty"),
-    "augment.gain_db": ((3.0, -3.0), "empty range"),
+    "augment.gain_db": ((3.0, -3.0), "is no range"),
+    "name": ("a/b", "names a folder"),
     "loss.alpha": ((0.5,), "1 weights for 2 targets"),
     "model.bins": (5000, "config.model.bins is 5000"),
     "optim.schedule": ("linear", "choices: cosine, step, constant"),
@@ -153,3 +154,19 @@ def test_overrides_of_every_type_on_the_command_line() -> None:
 def test_a_wrong_override_is_one_sentence(argument: str, words: str) -> None:
     done = show("--config", "configs/demo.py", argument)
     assert done.returncode != 0 and words in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("text, words", [
+    ("def get_config(:", "line 1: SyntaxError"),
+    ("import nowhere", "line 1: ModuleNotFoundError: No module named 'nowhere'"),
+    ("x = 1", "it has no function get_config()"),
+    ("def get_config():\n    return 1 / 0", "line 2: ZeroDivisionError"),
+    ("from stemsep.config import Config\n\n\ndef get_config():\n    c = Config()\n"
+     "    c.optim.lrr = 1\n    return c", "OptimConfig has no setting 'lrr'; did you mean 'lr'"),
+    ("def get_config():\n    return {}", "returned dict, not a stemsep.config.Config"),
+])
+def test_a_mistake_in_a_config_file_is_one_sentence(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "wrong.py").write_text(text)
+    done = show("--config", str(tmp_path / "wrong.py"))
+    assert done.returncode == 1 and words in done.stderr, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

@@ -1,6 +1,7 @@
 """Songs on disk: a source `layout:path`, as in `slakh:/data/slakh2100`, gives a list of tracks."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -48,7 +49,12 @@ def tracks(source: str, *, stems: Sequence[str], recipe: str = "",
         fault = "is a file" if root.exists() else "there is no such folder"
         raise InputError(f"{source}: {fault}; give the folder that holds the songs")
     found = []
-    for split, song in layout.find(root):
+    songs = layout.find(root)
+    for (split, name), count in Counter((split, song.name) for split, song in songs).items():
+        if count > 1:
+            raise InputError(f"{root}: the split {split!r} has {count} songs called {name!r}; "
+                             "rename one of them")
+    for split, song in songs:
         try:
             files, mixture = layout.files(song)
             if not files:

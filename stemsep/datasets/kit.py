@@ -17,7 +17,7 @@ _STICK = 37                     # on the rim of the snare
 # Recorded drums are fuller than those of fonts: a kick has most of its power below 60 Hz, where a
 # bass has little, a snare and toms have theirs between the bass and the guitars. Range of the boost
 # in Hz, and of its gain in dB.
-_BODIES = {"kick": (42, 66, 5, 16), "snare": (140, 260, 0, 10), "toms": (70, 180, 0, 10)}
+_BODIES = {"kick": (42, 66, 5, 16), "snare": (160, 260, 0, 6), "toms": (80, 180, 0, 4)}
 _MELODIC_KITS = 48              # from this kit on, keys hold timpani and sound effects, not drums
 # The groups of a kit as they are mixed: pitches and the range of their peaks; what is named nowhere
 # is percussion.
