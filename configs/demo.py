@@ -25,8 +25,8 @@ def get_config() -> Config:
     c.model.bins = 960  # what lies above is the resampler's slope, and 960 divides by 32
 
     c.loss.name, c.loss.balance = "complex_rms", "equal"
-    c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "constant", 50
-    c.optim.weight_decay, c.optim.ema_decay = 0.1, 0.995
-    c.train.steps, c.train.batch, c.train.save_every = 1000, 16, 250
+    c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "cosine", 50
+    c.optim.weight_decay, c.optim.ema_decay = 0.1, 0.99
+    c.train.steps, c.train.batch, c.train.save_every = 1000, 16, 500
     c.separate.overlap = 0.75
     return c

@@ -114,7 +114,7 @@ def test_the_loss_falls_and_is_logged_by_target(config: Config, tmp_path: Path) 
     assert {"loss_drums", "loss_accompaniment", "gradient_norm"} <= records[0].keys()
 
 
-DEVICES = """
+PROGRAM = """
 import json, sys
 from pathlib import Path
 from stemsep import parallel, train
@@ -140,7 +140,7 @@ def test_devices_give_the_same_loss(config: Config, tmp_path: Path, mapping: str
             "PYTHONPATH": str(ROOT),
         }
         done = subprocess.run(
-            [sys.executable, "-c", DEVICES, str(tmp_path / "config.json"), str(workdir)],
+            [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json"), str(workdir)],
             env=environment,
             capture_output=True,
             text=True,
@@ -240,3 +240,21 @@ def test_tracks_are_drawn_in_proportion_to_their_length() -> None:
     ids = window_ids(0, 0, LENGTHS, window=16, batch=20000, stems=1, remix=1.0)
     shares = np.bincount(ids[:, 0, 0], minlength=4) / len(ids)
     np.testing.assert_allclose(shares, LENGTHS / LENGTHS.sum(), atol=0.01)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
+    """The launcher's two processes of two devices each give the loss of one process."""
+    config.train.steps, config.train.save_every, config.train.log_every = 3, 3, 1
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    program = [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "DEVICES": "2"}
+    alone = [*program, str(tmp_path / "one")]
+    both = [str(ROOT / "launch" / "local.sh"), "2", *program, str(tmp_path / "two")]
+    for command in (alone, both):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    losses = [[record["loss"] for record in lines(tmp_path / name) if "loss" in record]
+              for name in ("one", "two")]
+    assert len(losses[0]) == 3
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
