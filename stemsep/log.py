@@ -91,6 +91,13 @@ class Log:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
 
+    def validation(self, step: int, scores: dict[str, float]) -> None:
+        """Tell the losses of a validation; what it took is no training time."""
+        self.write({"step": step, **{f"validation_{name}": v for name, v in scores.items()}})
+        said = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+        self.say(f"step {step}: validation {said}")
+        self.pause()
+
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""
         if self._visible:

@@ -28,20 +28,19 @@ AHEAD = 2  # steps that may be queued on the device; more would only fill its me
 
 
 def train(config: Config, workdir: str | Path) -> Path:
-    """Train the network of a checked configuration, or go on where its workdir stopped; returns the
-    workdir.
+    """Train the network of a checked configuration, or go on where its workdir stopped.
 
-    A missing store is built first. Raises InputError when the workdir holds another network, when
-    the batch does not divide over the devices, and when the loss stops being finite.
+    Returns the workdir. A missing store is built first. Raises InputError when the workdir holds
+    another network, when the batch does not divide over the devices, and when the loss stops being
+    finite.
     """
     workdir = Path(workdir)
     devices = DataParallel(config.parallel)
     devices.check_batch(config.train.batch, "config.train.batch")
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
-    checked = Batches(
-        store, "validation" if store.tracks("validation") else "train", config, devices
-    )
+    held_out = "validation" if store.tracks("validation") else "train"
+    checked = Batches(store, held_out, config, devices)
 
     estimator = make_estimator(config, axis_name=AXIS)
     tx = optim.make(config.optim, config.train.steps)
@@ -54,14 +53,8 @@ def train(config: Config, workdir: str | Path) -> Path:
         if devices.is_main:
             write_config(workdir, config)
         train_state = devices.replicate(train_state)
-        with Log(
-            workdir,
-            start=start,
-            steps=config.train.steps,
-            visible=devices.is_main,
-            seconds_a_step=seconds_a_step(config),
-            get=devices.get,
-        ) as log:
+        with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
+                 seconds_a_step=seconds_a_step(config), get=devices.get) as log:
             for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
                 log.say(note)
             running: deque = deque()
@@ -82,20 +75,9 @@ def train(config: Config, workdir: str | Path) -> Path:
                     log.flush()
                     scores = validate(validate_fn, checked, train_state, config, devices)
                     check_finite(done, "validation loss", scores["loss"])
-                    checkpoints.save(
-                        done, devices.get(train_state), config=config, loss=scores["loss"]
-                    )
-                    log.write(
-                        {
-                            "step": done,
-                            **{f"validation_{name}": value for name, value in scores.items()},
-                        }
-                    )
-                    log.say(
-                        f"step {done}: validation "
-                        + ", ".join(f"{k} {v:.4f}" for k, v in scores.items())
-                    )
-                    log.pause()
+                    at_host = devices.get(train_state)
+                    checkpoints.save(done, at_host, config=config, loss=scores["loss"])
+                    log.validation(done, scores)
     return workdir
 
 

@@ -108,6 +108,14 @@ def test_each_step_of_the_pipeline_can_be_called_alone(tmp_path: Path) -> None:
     assert stems["accompaniment"] == tmp_path / "elsewhere" / "accompaniment.wav"
 
 
+def test_without_mixtures_there_is_no_example(tmp_path: Path) -> None:
+    config = small(tmp_path)
+    (tmp_path / "songs" / "test" / "test song" / "mixture.wav").unlink()
+    pipeline = Pipeline(config, workdir=tmp_path / "run").train()
+    assert pipeline.example() is None
+    assert pipeline.evaluate()["summary"]["model"]["drums"]["sdr"]["count"] == 1
+
+
 @pytest.mark.parametrize("arguments, words", [
     (["stemsep", "--config", "configs/demo.py", "--song", "nowhere.wav"], "nowhere.wav"),
     (["stemsep.train", "--config", "configs/nowhere.py"], "no such file"),

@@ -265,3 +265,14 @@ def test_settings_out_of_range_are_sentences(setting: str, value: float) -> None
 def test_a_wave_of_another_kind_is_an_error(wave: np.ndarray) -> None:
     with pytest.raises(ValueError, match="a wave is"):
         identity()(wave, RATE)
+
+
+def test_a_mere_mixture_is_named_after_its_folder(tmp_path: Path) -> None:
+    for name in ("Track1/mix.wav", "Track2/mixture.flac", "song.wav", "disc.1/mix.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folders = {path.relative_to(tmp_path).as_posix(): folder.as_posix()
+               for path, folder in plan([tmp_path], "out")}
+    assert folders == {"Track1/mix.wav": "out/Track1", "Track2/mixture.flac": "out/Track2",
+                       "song.wav": "out/song", "disc.1/mix.wav": "out/disc.1"}
+    assert plan([tmp_path / "Track1" / "mix.wav"], "out")[0][1].as_posix() == "out/Track1"

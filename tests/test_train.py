@@ -124,6 +124,7 @@ train.train(from_dict(json.loads(Path(sys.argv[1]).read_text())), sys.argv[2])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
 def test_devices_give_the_same_loss(config: Config, tmp_path: Path, mapping: str) -> None:
     """1, 2 and 4 devices: the same loss after 5 steps, to 1e-5, with dropout and gains on."""
@@ -197,6 +198,33 @@ def test_load_needs_no_config_and_prefers_the_average(config: Config, tmp_path: 
         assert best is not None
         averaged = checkpoints.raw(best)["model"]["ema"]
     jax.tree.map(np.testing.assert_array_equal, variables["params"], averaged)
+
+
+def test_a_damaged_checkpoint_is_named(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", train__steps=3)
+    for path in (tmp_path / "run" / "checkpoints" / "3" / "model").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[:7])
+    with pytest.raises(InputError, match="checkpoint 3 is damaged; delete the folder"):
+        load(tmp_path / "run")
+    with pytest.raises(InputError, match="checkpoint 3 is damaged"):
+        run(config, tmp_path / "run")
+
+
+def test_a_run_goes_on_with_clipping_but_not_without_its_average(
+    config: Config, tmp_path: Path
+) -> None:
+    run(config, tmp_path / "run", train__steps=3)
+    run(config, tmp_path / "run", train__steps=4, optim__clip_norm=1.0)
+    with pytest.raises(InputError, match="optim.ema_decay"):
+        run(config, tmp_path / "run", train__steps=5, optim__ema_decay=0.0)
+
+
+def test_a_store_of_other_settings_is_refused_without_its_source(
+    config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="was made with sample_rate 8000.* says 16000"):
+        run(config, tmp_path / "run", audio__sample_rate=16000)
 
 
 def test_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
