@@ -27,6 +27,6 @@ def get_config() -> Config:
     c.loss.name, c.loss.balance = "complex_rms", "equal"
     c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "cosine", 50
     c.optim.weight_decay, c.optim.ema_decay = 0.1, 0.99
-    c.train.steps, c.train.batch, c.train.save_every = 1000, 16, 500
+    c.train.steps, c.train.batch, c.train.save_every = 1500, 16, 500
     c.separate.overlap = 0.75
     return c

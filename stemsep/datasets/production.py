@@ -28,7 +28,7 @@ _BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (1.5, 3.0),
 # Below this a channel is cut in most mixes: a range in Hz.
 _LOW_CUT_HZ = {"bass": (34, 70), "voice": (80, 180), "lead": (60, 200), "guitar": (60, 200),
                "other": (50, 180)}
-_DRUMS_DB = (-2.5, 3.2)         # drums against everything else together
+_DRUMS_DB = (0.0, 3.2)          # drums against everything else together
 _VOICES = (52, 53, 54, 85)      # programs that stand for singers
 _ELECTRONIC_KITS = (24, 25)
 _FLOOR_LUFS = -70.0
