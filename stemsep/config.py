@@ -189,6 +189,8 @@ class Config(Section):
 
         Raises InputError with one sentence that names the field and the choices.
         """
+        if self._frozen:
+            return self
         check_types(self, "config")
         if not self.name or "/" in self.name:
             raise InputError(f"config.name {self.name!r} names a folder; give a word without '/'")

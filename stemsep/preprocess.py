@@ -104,9 +104,7 @@ def _plan(store: Store, tracks: Sequence[Track], root: Path,
         except OSError as error:
             summary.failed[name] = command.describe(error)
             continue
-        if not any(sources.values()):
-            tqdm.write(f"left out: {name} has none of the stems {', '.join(track.stems)}")
-        elif record is not None and record.sources == sources:
+        if record is not None and record.sources == sources:
             summary.kept.append(name)
         else:
             if record is not None:

@@ -37,6 +37,7 @@ def test_checked_is_read_only() -> None:
     config = Config().check()
     with pytest.raises(InputError, match="read-only"):
         config.optim.lr = 1.0
+    assert config.check() is config
 
 
 def test_unknown_setting_names_the_choices() -> None:

@@ -238,12 +238,15 @@ def test_a_target_without_sound_is_said(songs: Path, capsys: pytest.CaptureFixtu
     assert len(warnings) == 1 and "target 'vocals' has no sound in any of the " in warnings[0]
 
 
-def test_songs_without_the_stems_are_left_out(songs: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_target_alone_still_has_the_rest_in_its_mixture(songs: Path) -> None:
     (songs / "song 3" / "bass.wav").unlink()
     config = configured(songs)
-    config.data.targets = {"bass": ["bass"]}
-    assert len(preprocess(config, progress=False).written) == 3
-    assert "song 3 has none of the stems bass" in capsys.readouterr().out
+    config.data.targets, config.model.mask = {"bass": ["bass"]}, "sigmoid"
+    assert len(preprocess(config, progress=False).written) == 4
+    store = Store.open(config.store)
+    assert store.spec.stems == ("bass", "rest")
+    (song,) = [r for split in SPLITS for r in store.tracks(split) if r.name == "song 3"]
+    assert song.norms[0] == 0 and song.norms[1] > 0
 
 
 def test_demo_songs_are_made(tmp_path: Path) -> None:
