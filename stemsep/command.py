@@ -16,8 +16,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 from ml_collections.config_flags import config_flags as flag_types
 
-from stemsep.config import Config, Section, unknown
+from stemsep.config import Config
 from stemsep.errors import InputError
+from stemsep.section import Section, unknown
 
 
 class _DictParser(flags.ArgumentParser):

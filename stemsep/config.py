@@ -6,12 +6,11 @@ before any work starts and makes the configuration read-only. Imports no JAX.
 """
 
 import dataclasses
-import difflib
-import typing
 from dataclasses import dataclass, field
 from typing import Any
 
 from stemsep.errors import InputError
+from stemsep.section import Section, build, check_types, lookup, unknown
 
 REST = "rest"  # in `data.targets`: everything that no other target names
 
@@ -27,40 +26,10 @@ MAPPINGS = ("pmap", "shard_map")
 DTYPES = ("float32", "bfloat16")
 
 
-class Section:
-    """A group of settings; an unknown name is an error that lists the known ones."""
-
-    _frozen = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        known = [f.name for f in dataclasses.fields(self)]  # type: ignore[arg-type]
-        if name not in known:
-            raise InputError(unknown(f"{type(self).__name__} has no setting", name, known))
-        if self._frozen:
-            raise InputError(
-                f"{type(self).__name__}.{name} is read-only once the configuration was checked"
-            )
-        object.__setattr__(self, name, value)
-
-    def freeze(self) -> None:
-        """Make this section and those in it read-only."""
-        object.__setattr__(self, "_frozen", True)
-        for f in dataclasses.fields(self):  # type: ignore[arg-type]
-            value = getattr(self, f.name)
-            if isinstance(value, Section):
-                value.freeze()
-
-
-def unknown(what: str, name: str, known: typing.Iterable[str]) -> str:
-    """Return the sentence for a wrong name: the nearest right one, and all choices."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"{what} {name!r}{hint} choices: {', '.join(known)}"
-
-
 @dataclass
 class AudioConfig(Section):
+    """The spectrogram that the network sees; lengths in samples."""
+
     sample_rate: int = 44100  # Hz that songs are resampled to for training
     channels: int = 1  # 1: stereo is averaged; 2: mono is doubled
     n_fft: int = 2048
@@ -80,6 +49,8 @@ class DemoConfig(Section):
 
 @dataclass
 class DataConfig(Section):
+    """The songs, what is separated from them, and how they are read."""
+
     source: str = "demo:data/demo"  # layout:path
     store: str = ""  # empty: data/stores/<name>
     # What the network separates: target -> the stems that make it up, or "rest".
@@ -94,6 +65,8 @@ class DataConfig(Section):
 
 @dataclass
 class AugmentConfig(Section):
+    """What varies a window on the device, for each stem by itself."""
+
     remix: float = 1.0  # share of windows whose targets are drawn each by itself, from any song
     gain_db: tuple[float, float] = (-8.0, 6.0)
     equalise_db: float = 0.0  # of a random equaliser a stem, up or down
@@ -101,6 +74,8 @@ class AugmentConfig(Section):
 
 @dataclass
 class ModelConfig(Section):
+    """The network, what it sees, and what its output means."""
+
     name: str = "unet"
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # channels a level; the last is the middle
     dropout: float = 0.4
@@ -115,6 +90,8 @@ class ModelConfig(Section):
 
 @dataclass
 class LossConfig(Section):
+    """What training minimises."""
+
     name: str = "magnitude_l1"
     balance: str = "energy"  # weights of the targets: the paper's rule, or "equal"
     alpha: tuple[float, ...] = ()  # given weights, one a target; they replace the balance
@@ -122,6 +99,8 @@ class LossConfig(Section):
 
 @dataclass
 class OptimConfig(Section):
+    """The optimiser and its learning rate over the steps."""
+
     name: str = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-6
@@ -135,6 +114,8 @@ class OptimConfig(Section):
 
 @dataclass
 class TrainConfig(Section):
+    """How long, in which batches, and how often a run is saved."""
+
     steps: int = 20000
     batch: int = 16  # windows a step, over all devices
     save_every: int = 1000  # steps between checkpoints, each with a validation
@@ -145,12 +126,16 @@ class TrainConfig(Section):
 
 @dataclass
 class SeparateConfig(Section):
+    """How windows cover a song, and how many are separated at once."""
+
     overlap: float = 0.5  # share of a window that the next one covers again
     batch: int = 8  # windows at once, over all devices
 
 
 @dataclass
 class Config(Section):
+    """All settings of a run."""
+
     name: str = "stemsep"
     seed: int = 0
     parallel: str = "pmap"
@@ -326,53 +311,6 @@ RANGES: dict[str, tuple[float, float]] = {
 }
 
 
-def lookup(config: Any, path: str) -> Any:
-    """Return the value of a dotted path, as in ``lookup(config, "optim.lr")``."""
-    for name in path.split("."):
-        config = getattr(config, name)
-    return config
-
-
-def check_types(section: Section, path: str) -> None:
-    """Raise InputError at the first setting whose value has not its annotated type; whole numbers
-    may stand for floats, lists for tuples.
-    """
-    for f in dataclasses.fields(section):  # type: ignore[arg-type]
-        value, here = getattr(section, f.name), f"{path}.{f.name}"
-        if isinstance(value, Section):
-            check_types(value, here)
-            continue
-        kind = typing.get_origin(f.type) or f.type
-        if kind is tuple and isinstance(value, (list, tuple)):
-            value = tuple(
-                convert(v, item, here)
-                for v, item in zip(value, item_types(f.type, len(value), here))
-            )
-        else:
-            value = convert(value, kind, here)
-        setattr(section, f.name, value)
-
-
-def item_types(kind: Any, length: int, here: str) -> tuple:
-    """Return the type of each item of a tuple type; raises InputError when the length is another.
-    """
-    items = typing.get_args(kind)
-    if items[-1] is Ellipsis:
-        return (items[0],) * length
-    if len(items) != length:
-        raise InputError(f"{here} needs {len(items)} values, {length} given")
-    return items
-
-
-def convert(value: Any, kind: Any, here: str) -> Any:
-    """Return value as `kind`; raises InputError naming the field when it is of another type."""
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-        return value
-    raise InputError(f"{here} must be {kind.__name__}, not {type(value).__name__} {value!r}")
-
-
 def to_dict(config: Config) -> dict[str, Any]:
     """Return the configuration as nested dicts that JSON can hold."""
     return dataclasses.asdict(config)
@@ -381,23 +319,3 @@ def to_dict(config: Config) -> dict[str, Any]:
 def from_dict(values: dict[str, Any]) -> Config:
     """Return the checked configuration that `to_dict` wrote; unknown names are errors."""
     return build(Config, values, "config").check()
-
-
-def build(kind: Any, values: dict[str, Any], path: str) -> Any:
-    """Return a section of type `kind` with `values`, recursively."""
-    section = kind()
-    for name, value in values.items():
-        known = [f.name for f in dataclasses.fields(kind)]
-        if name not in known:
-            raise InputError(unknown(f"{path} has no setting", name, known))
-        current = getattr(section, name)
-        setattr(
-            section,
-            name,
-            (
-                build(type(current), value, f"{path}.{name}")
-                if isinstance(current, Section)
-                else value
-            ),
-        )
-    return section

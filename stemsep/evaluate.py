@@ -17,10 +17,10 @@ import numpy as np
 from absl import flags
 
 from stemsep import audio, command, datasets, log, parallel, report
-from stemsep.config import unknown
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
 from stemsep.metrics import Scores
+from stemsep.section import unknown
 from stemsep.separate import Separator
 from stemsep.stream import Tape
 

@@ -147,7 +147,7 @@ def progress(
         desc=what,
         unit=unit,
         initial=initial,
-        disable=not visible,
+        disable=not (visible and total),
         mininterval=interval_s,
         maxinterval=max(10.0, interval_s),
         dynamic_ncols=True,

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "stemsep"
 # A module imports from lower floors only; the pairs below it are the exceptions.
 FLOORS = {
     "errors": 0,
+    "section": 0,
     "config": 0,
     "command": 0,
     "audio": 0,
@@ -42,6 +43,9 @@ FLOORS = {
 # errors and config are the ground that everything stands on; the rest are named pairs.
 SAME_FLOOR = {
     ("config", "errors"),
+    ("config", "section"),
+    ("section", "errors"),
+    ("command", "section"),
     ("command", "errors"),
     ("command", "config"),
     ("audio", "errors"),

@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from stemsep.config import REST, unknown
+from stemsep.config import REST
 from stemsep.datasets.score import DRUM_PROGRAM
 from stemsep.errors import InputError
+from stemsep.section import unknown
 
 MIXING_KEYS = ("inst_class", "program_num", "plugin_name", "name")
 
