@@ -76,7 +76,9 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
     parent.kill()
     parent.wait()
-    wait_until(lambda: not any(alive(int(path.name)) for path in tmp_path.iterdir()))
+    workers = [int(path.name) for path in tmp_path.iterdir()]
+    wait_until(lambda: not any(map(alive, workers)))
+    assert len(workers) == 2 and not any(map(alive, workers))
 
 
 def alive(pid: int) -> bool:

@@ -51,15 +51,6 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
     return made
 
 
-def complete(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channels: int = 1,
-             soundfonts: Sequence[str | Path] = ()) -> bool:
-    """Tell whether `path` holds all tracks of these settings: `make` would have nothing to do."""
-    root = Path(path)
-    record = _read_record(root)
-    return (record == _settings(tracks, seconds, seed, channels, _font_files(soundfonts))
-            and all(_folder(root, index, tracks).is_dir() for index in range(tracks)))
-
-
 def split_of(index: int, tracks: int) -> str:
     """Name the split of a track: the last 8 % validate, the 12 % before them test.
 
