@@ -4,9 +4,8 @@ The mixture is formed afterwards, so it is always the sum of the stems.
 """
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from stemsep.bands import triangles
 from stemsep.config import AugmentConfig
 
 EQ_POINTS = 6  # where a random equaliser is set, evenly on a logarithmic frequency axis
@@ -21,7 +20,7 @@ def augment(keys_B: jax.Array, stems_BSTFC: jax.Array, config: AugmentConfig) ->
     """
     stems, bins = stems_BSTFC.shape[1], stems_BSTFC.shape[3]
     low, high = config.gain_db
-    curves_PF = equaliser_curves(bins)
+    curves_PF = triangles(bins, EQ_POINTS, knee_bins=1)
 
     def gains_db(key: jax.Array) -> jax.Array:
         gain_key, eq_key = jax.random.split(key)
@@ -31,10 +30,3 @@ def augment(keys_B: jax.Array, stems_BSTFC: jax.Array, config: AugmentConfig) ->
 
     gains_BSF = 10 ** (jax.vmap(gains_db)(keys_B) / 20)
     return stems_BSTFC * gains_BSF[:, :, None, :, None]
-
-
-def equaliser_curves(bins: int) -> jax.Array:
-    """Return what each setting of an equaliser adds at each bin, float32 [EQ_POINTS, F]."""
-    position_F = np.log1p(np.arange(bins)) / np.log(bins) * (EQ_POINTS - 1)
-    curves_PF = np.maximum(0, 1 - np.abs(position_F - np.arange(EQ_POINTS)[:, None]))
-    return jnp.asarray(curves_PF, jnp.float32)

@@ -16,7 +16,7 @@ REST = "rest"  # in `data.targets`: everything that no other target names
 
 ESTIMATES = ("direct", "mask")
 MASKS = ("sigmoid", "softmax")
-FEATURES = ("magnitude", "log")
+FEATURES = ("magnitude", "log", "whitened")
 MODELS = ("unet", "strided")
 LOSSES = ("magnitude_l1", "complex_l1", "complex_rms")
 BALANCES = ("energy", "equal")
@@ -83,7 +83,7 @@ class ModelConfig(Section):
     dtype: str = "float32"  # of the computation; parameters are float32
     estimate: str = "direct"  # what the outputs mean: magnitudes, or masks of the mixture
     mask: str = "softmax"  # over stems, or "sigmoid" a stem
-    features: str = "magnitude"  # what the network sees; "log": log1p(10 magnitude / level)
+    features: str = "magnitude"  # what the network sees: see stemsep.features
     bins: int = 0  # lowest bins that the network sees; masks repeat the last above; 0: all
     bin_affine: bool = False  # a learned scale and offset per bin of the input
 
@@ -268,6 +268,12 @@ class Config(Section):
             raise InputError(
                 f"config.model.bins is {model.bins}; n_fft {self.audio.n_fft} has only "
                 f"{self.audio.n_fft // 2 + 1}"
+            )
+        if model.estimate == "direct" and model.features != "magnitude":
+            raise InputError(
+                f"config.model.features {model.features!r} hides how loud the mixture is, and "
+                "config.model.estimate 'direct' answers with magnitudes; set the features to "
+                "'magnitude', or the estimate to 'mask'"
             )
         covered = any(REST in stems for stems in self.data.targets.values())
         if model.estimate == "mask" and model.mask == "softmax" and not covered:

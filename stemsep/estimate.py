@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from stemsep import models
 from stemsep.config import Config
+from stemsep.features import FEATURES
 
 Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}
 
@@ -25,7 +26,7 @@ class Estimator:
     seen_bins: int  # lowest bins of the spectrogram that the network sees
     estimate: str  # "direct" or "mask"
     mask: str  # "softmax" or "sigmoid"
-    log_features: bool
+    view: str  # which features of the mixture the network sees
 
     def init(self, key: jax.Array, frames: int) -> dict[str, Any]:
         """Return fresh variables {"params", "batch_stats"} from a key; frames of a window."""
@@ -72,11 +73,7 @@ class Estimator:
         seen = jnp.abs(mix_BTFC[:, :, : self.seen_bins]) * scale
         missing = self.seen_bins - seen.shape[2]
         seen = jnp.pad(seen, ((0, 0), (0, 0), (0, missing), (0, 0)))
-        if not self.log_features:
-            return seen
-        # Relative to the window's level, so that a song's loudness does not change its masks.
-        level = jnp.sqrt((seen**2).mean((1, 2, 3), keepdims=True))
-        return jnp.log1p(10 * seen / jnp.maximum(level, 1e-6))
+        return FEATURES[self.view](seen)
 
     def stems_of(
         self, output_BTFK: jax.Array, mix_BTFC: jax.Array, scale: float | jax.Array
@@ -132,5 +129,5 @@ def make_estimator(config: Config, *, axis_name: str | None = None) -> Estimator
         seen,
         config.model.estimate,
         config.model.mask,
-        config.model.features == "log",
+        config.model.features,
     )

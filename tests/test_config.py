@@ -66,6 +66,7 @@ WRONG = {
     "augment.gain_db": ((3.0, -3.0), "is no range"),
     "name": ("a/b", "names a folder"),
     "loss.alpha": ((0.5,), "1 weights for 2 targets"),
+    "model.features": ("log", "'log' hides how loud the mixture is"),
     "model.bins": (5000, "config.model.bins is 5000"),
     "optim.schedule": ("linear", "choices: cosine, step, constant"),
 }

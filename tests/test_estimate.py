@@ -30,7 +30,7 @@ def spectrum(bins: int, channels: int = 1) -> jax.Array:
 
 def estimator(estimate: str, *, mask: str = "softmax", stems: int = 2, channels: int = 1,
               seen: int = 64) -> Estimator:
-    return Estimator(Network(stems * channels), stems, channels, seen, estimate, mask, False)
+    return Estimator(Network(stems * channels), stems, channels, seen, estimate, mask, "magnitude")
 
 
 @pytest.mark.parametrize("bins", [40, 64, 100])
