@@ -3,8 +3,9 @@
 #
 #   launch/local.sh 2 python -m stemsep.train --config configs/drums.py
 #
-# On a CPU, DEVICES=n gives each process n virtual devices (1 if not set). Ends with the first status that is not 0;
-# when one process fails, the others are stopped.
+# On a CPU, DEVICES=n gives each process n virtual devices (1 if not set). Of NVIDIA GPUs each process gets as many as
+# the others; PROCESSES must divide their number. Ends with the first status that is not 0; when one process fails, the
+# others are stopped.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: launch/local.sh PROCESSES COMMAND..." >&2
@@ -15,12 +16,23 @@ shift
 port=${PORT:-$((20000 + RANDOM % 20000))}
 export STEMSEP_COORDINATOR="127.0.0.1:$port" STEMSEP_PROCESSES="$count"
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=${DEVICES:-1}"
+# The GPUs to share out: those that CUDA_VISIBLE_DEVICES names, or all.
+IFS=, read -ra gpus <<< "${CUDA_VISIBLE_DEVICES-$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null | paste -sd, || true)}"
+if [ "${#gpus[@]}" -gt 0 ] && [ $((${#gpus[@]} % count)) -ne 0 ]; then
+    echo "$0: ${#gpus[@]} GPUs do not divide over $count processes; start another number, or set CUDA_VISIBLE_DEVICES" >&2
+    exit 2
+fi
+share=$((${#gpus[@]} / count))
 
 processes=()
 stop() { kill -KILL "${processes[@]}" 2>/dev/null || true; }    # processes of jax.distributed catch SIGTERM
 trap 'stop; exit 130' INT TERM
 for ((i = 0; i < count; i++)); do
-    STEMSEP_PROCESS=$i "$@" &
+    mine=$(IFS=,; echo "${gpus[*]:i * share:share}")
+    (
+        if [ "$share" -gt 0 ]; then export CUDA_VISIBLE_DEVICES=$mine; fi
+        STEMSEP_PROCESS=$i exec "$@"
+    ) &
     processes+=($!)
 done
 for _ in "${processes[@]}"; do

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from stemsep import audio, command, evaluate, parallel, report
+from stemsep import audio, command, evaluate, parallel
 from stemsep.errors import InputError
 from stemsep.pipeline import Pipeline
 
@@ -41,9 +41,11 @@ def main() -> None:
         pipeline.train()
         print(f"{passed()} scores on the test tracks")
         try:
-            print(report.table(pipeline.evaluate(baselines=evaluate.BASELINES)))
+            pipeline.evaluate(baselines=evaluate.BASELINES, show=print)
         except InputError as problem:  # a source may have no test tracks
             print(f"no scores: {problem}", file=sys.stderr)
+        except OSError as problem:
+            print(f"the scores are not written: {command.describe(problem)}", file=sys.stderr)
         path = song.value or pipeline.example()
         if path:
             print(f"{passed()} separating {path}")

@@ -1,5 +1,7 @@
 """Bands of a frequency axis that is linear at first and logarithmic further up, as hearing is."""
 
+import functools
+
 import numpy as np
 
 
@@ -14,3 +16,27 @@ def triangles(bins: int, count: int, *, knee_bins: float) -> np.ndarray:
     position_F = axis_F / max(axis_F[-1], 1e-9) * (count - 1)
     bands_P1 = np.arange(count)[:, None]
     return np.maximum(0, 1 - np.abs(position_F - bands_P1)).astype(np.float32)
+
+
+@functools.lru_cache(maxsize=16)
+def singles_then_bands(bins: int, singles: int, shared: int) -> np.ndarray:
+    """Return triangles as `triangles` does, the first `singles` of which are one bin each.
+
+    The others share the remaining bins: one bin wide at first and then ever wider, so that the last
+    one's peak is at the highest bin. float32 [singles + shared, F]. Of a mixture's spectrogram a
+    mask needs every low bin, where single harmonics and drums meet, but few of the high ones.
+    """
+    bin_F = np.arange(bins)
+    left, room = bins - singles, shared
+    if not 0 < shared <= left:
+        raise ValueError(f"{shared} bands cannot share {left} bins")
+    low, high = 1e-3, 1e9       # the knee k with k·log(1 + left/k) = room, by bisection
+    for _ in range(100):
+        knee = np.sqrt(low * high)
+        low, high = (knee, high) if knee * np.log1p(left / knee) < room else (low, knee)
+    beyond_F = np.maximum(bin_F - (singles - 1), 0)
+    position_F = np.minimum(bin_F, singles - 1) + knee * np.log1p(beyond_F / knee)
+    bands_P1 = np.arange(singles + shared)[:, None]
+    triangles_PF = np.maximum(0, 1 - np.abs(position_F - bands_P1)).astype(np.float32)
+    triangles_PF.flags.writeable = False
+    return triangles_PF

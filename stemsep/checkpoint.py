@@ -8,6 +8,8 @@ be used without its config file.
 
 import dataclasses
 import json
+import math
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterator
@@ -22,20 +24,33 @@ from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.state import TrainState
 
-# Settings that decide what the parameters are; a run cannot go on with others.
+# Settings that decide what the parameters are, or what their validation loss means; a run cannot go
+# on with others.
 FIXED = (
-    "audio", "data.targets", "data.stems", "optim.name", "model.name", "model.widths",
-    "model.estimate", "model.mask", "model.features", "model.bins", "model.bin_affine",
+    "audio", "data.targets", "data.stems", "loss", "optim.name", "model.name", "model.widths",
+    "model.estimate", "model.mask", "model.features", "model.bins", "model.bands",
+    "model.bin_affine",
 )
 
 
 class Checkpoints:
-    """The checkpoints of a run: the newest `keep` and the best by validation loss."""
+    """The checkpoints of a run: the newest `keep` and the best by validation loss.
 
-    def __init__(self, workdir: str | Path, *, keep: int = 2, read_only: bool = False) -> None:
+    source: where the songs come from that it is validated on. Losses on songs of another source,
+    from before a change of it, say nothing about which checkpoint is the best.
+    """
+
+    def __init__(
+        self, workdir: str | Path, *, source: str = "", keep: int = 2, read_only: bool = False
+    ) -> None:
         self.workdir = Path(workdir).absolute()
+        self._songs = zlib.crc32(source.encode())
+
+        def rank(metrics: dict[str, float]) -> float:
+            return _negative_loss(metrics) if metrics.get("songs") == self._songs else -math.inf
+
         newest_and_best = policies.AnyPreservationPolicy(
-            [policies.LatestN(keep), policies.BestN(get_metric_fn=_negative_loss, n=1)]
+            [policies.LatestN(keep), policies.BestN(get_metric_fn=rank, n=1)]
         )
         options = ocp.CheckpointManagerOptions(
             best_fn=_negative_loss,
@@ -61,16 +76,26 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int | None:
-        """Return the step with the lowest validation loss, or the newest if none was validated."""
-        step = self._manager.best_step()
-        return self.latest() if step is None else step
+        """Return the step with the lowest loss on the songs that the newest was validated on, or
+        None without any.
+        """
+        newest = self.latest()
+        if newest is None:
+            return None
+        metrics = {step: self._manager.metrics(step) or {} for step in self._manager.all_steps()}
+        songs = metrics[newest].get("songs")
+        losses = {
+            step: known["loss"] for step, known in metrics.items()
+            if "loss" in known and known.get("songs") == songs
+        }
+        return min(losses, key=lambda step: (losses[step], -step), default=newest)
 
     def save(self, step: int, state: TrainState, *, config: Config, loss: float) -> None:
         """Save a state of host arrays; returns before it is written. `loss` of validation ranks it.
         """
         self._manager.save(
             step,
-            metrics={"loss": loss},
+            metrics={"loss": loss, "songs": self._songs},
             args=ocp.args.Composite(
                 model=ocp.args.StandardSave(_model(state)),
                 optimiser=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
@@ -184,20 +209,27 @@ def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
     for name in changed:
         if name.startswith(FIXED) or ema and name == "optim.ema_decay":
             raise InputError(
-                f"{workdir}: its checkpoint is of another network, config.{name} was "
+                f"{workdir}: its checkpoint is of another {_kind(name)}, config.{name} was "
                 f"{was.get(name)!r} and is {now[name]!r}; give another --workdir, or the settings "
                 "that it was made with"
             )
     return [f"config.{name} was {was.get(name)!r}, is {now[name]!r}" for name in changed]
 
 
+def _kind(name: str) -> str:
+    return "loss" if name.startswith("loss") else "network"
+
+
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as {"optim.lr": ...}; targets stay whole, and lists stand for tuples.
+    """Return nested settings as {"optim.lr": ...}; targets are pairs, as their order counts, and
+    lists stand for tuples.
     """
     flat: dict[str, Any] = {}
     for name, value in values.items():
         path = prefix + name
-        if isinstance(value, dict) and path != "data.targets":
+        if path == "data.targets":
+            flat[path] = [[target, stems] for target, stems in value.items()]
+        elif isinstance(value, dict):
             flat.update(flatten(value, path + "."))
         else:
             flat[path] = json.loads(json.dumps(value))

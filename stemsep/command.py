@@ -4,6 +4,7 @@ A command defines its flags in its `main()`, not when its module is imported, so
 commands can import each other.
 """
 
+import ast
 import dataclasses
 import errno
 import os
@@ -14,7 +15,6 @@ from typing import Any, Callable
 
 from absl import app, flags, logging
 from ml_collections import config_flags
-from ml_collections.config_flags import config_flags as flag_types
 
 from stemsep.config import Config
 from stemsep.errors import InputError
@@ -27,9 +27,15 @@ class _DictParser(flags.ArgumentParser):
     """
 
     def parse(self, argument: Any) -> dict:
-        value = argument if isinstance(argument, dict) else flag_types.ast.literal_eval(argument)
+        try:
+            value = argument if isinstance(argument, dict) else ast.literal_eval(argument)
+        except (SyntaxError, ValueError):
+            value = None
         if not isinstance(value, dict):
-            raise ValueError(f"{argument!r} is no dict")
+            raise ValueError(
+                f"{argument!r} is no dict; write, in quotes for the shell, "
+                "\"{'drums': ['drums'], 'others': 'rest'}\""
+            )
         return value
 
 

@@ -56,7 +56,8 @@ class DataConfig(Section):
     # What the network separates: target -> the stems that make it up, or "rest".
     targets: dict = field(default_factory=lambda: {"drums": ["drums"], "accompaniment": REST})
     stems: tuple[str, ...] = ()  # stems kept apart in the store; empty: those that the targets name
-    recipe: str = ""  # YAML that groups stem files; empty: General MIDI instruments and file names
+    # YAML that groups stem files, a path or the text; empty: General MIDI instruments, file names.
+    recipe: str = ""
     window_frames: int = 128
     prefetch: int = 4  # batches read ahead of the step
     workers: int = 0  # processes that preprocess; 0: one a core
@@ -85,6 +86,9 @@ class ModelConfig(Section):
     mask: str = "softmax"  # over stems, or "sigmoid" a stem
     features: str = "magnitude"  # what the network sees: see stemsep.features
     bins: int = 0  # lowest bins that the network sees; masks repeat the last above; 0: all
+    # (lowest bins seen one by one, bands that share the others), of which masks are made; (): all
+    # bins one by one.
+    bands: tuple[int, ...] = ()
     bin_affine: bool = False  # a learned scale and offset per bin of the input
 
 
@@ -156,17 +160,26 @@ class Config(Section):
     @property
     def stems(self) -> tuple[str, ...]:
         """The stems that the store keeps apart, in order; the last is "rest": all else there is."""
-        named = [stem for stems in self.data.targets.values() if stems != REST for stem in stems]
-        stems = self.data.stems or tuple(named)
-        return stems + ((REST,) if REST not in stems else ())
+        return tuple(s for s in self.data.stems or self._named() if s != REST) + (REST,)
 
     @property
     def targets(self) -> dict[str, tuple[str, ...]]:
         """What is separated, in order: target -> names of the store's stems that add up to it."""
-        targets = self.data.targets
-        taken = {stem for stems in targets.values() if stems != REST for stem in stems}
-        rest = tuple(stem for stem in self.stems if stem not in taken)
-        return {name: rest if stems == REST else tuple(stems) for name, stems in targets.items()}
+        named = self._named()
+        rest = [stem for stem in self.stems if stem not in named]
+        return {
+            name: tuple(
+                stem
+                for given in ([REST] if stems == REST else stems)
+                for stem in (rest if given == REST else [given])
+            )
+            for name, stems in self.data.targets.items()
+        }
+
+    def _named(self) -> list[str]:
+        """Return the stems that the targets name, in order, without "rest"."""
+        lists = [stems for stems in self.data.targets.values() if stems != REST]
+        return [stem for stems in lists for stem in stems if stem != REST]
 
     def check(self) -> "Config":
         """Check types, names and combinations, then make the configuration read-only; returns
@@ -268,6 +281,18 @@ class Config(Section):
             raise InputError(
                 f"config.model.bins is {model.bins}; n_fft {self.audio.n_fft} has only "
                 f"{self.audio.n_fft // 2 + 1}"
+            )
+        seen = model.bins or self.audio.n_fft // 2 + 1
+        if model.bands and (len(model.bands) != 2 or min(model.bands) < 1
+                            or sum(model.bands) > seen):
+            raise InputError(
+                f"config.model.bands {model.bands} must be two numbers, of bins seen one by one "
+                f"and of bands that share the rest, at least 1 each and together at most {seen}"
+            )
+        if model.bands and model.estimate != "mask":
+            raise InputError(
+                "config.model.bands needs config.model.estimate 'mask': a magnitude belongs to one "
+                "bin"
             )
         if model.estimate == "direct" and model.features != "magnitude":
             raise InputError(

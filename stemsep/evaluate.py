@@ -6,8 +6,6 @@ Songs are read from their audio files and separated by the code of `stemsep.sepa
 rate, block by block. Writes OUTPUT/scores.json and prints a table.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from absl import flags
 from stemsep import audio, command, datasets, log, parallel, report
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
+from stemsep.files import write_json
 from stemsep.metrics import Scores
 from stemsep.section import unknown
 from stemsep.separate import Separator
@@ -181,27 +180,22 @@ def summarise(scored: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for target, measures in targets.items()} for method, targets in values.items()}
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write JSON that appears under its name when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
 def evaluate_source(separator: Separator, source: str, split: str, *, output: str | Path,
-                    checkpoint: str, baselines: Sequence[str] = (MIXTURE,),
-                    recipe: str = "") -> dict[str, Any]:
+                    checkpoint: str, baselines: Sequence[str] = (MIXTURE,), recipe: str = "",
+                    show: Callable[[str], Any] = lambda table: None) -> dict[str, Any]:
     """Score a separator on a split of a source, with a progress bar; returns and writes the scores.
 
-    They go to OUTPUT/scores.json with what was scored: `checkpoint` names the run. Raises
-    InputError where there is no track.
+    They go to OUTPUT/scores.json with what was scored: `checkpoint` names the run. show: is called
+    with their table before they are written, so that a full disk loses none. Raises InputError
+    where there is no track.
     """
+    Path(output).mkdir(parents=True, exist_ok=True)     # what is forbidden is told now
     tracks, faults = find_tracks(source, split, separator, recipe=recipe)
     with log.progress(len(tracks), "evaluate", unit="track") as bar:
         results = evaluate(separator, tracks, baselines=baselines, progress=bar.update)
     results = {"checkpoint": checkpoint, "source": source, "split": split, **results,
                "errors": {**faults, **results["errors"]}}
+    show(report.table(results))
     write_json(Path(output) / "scores.json", results)
     return results
 
@@ -250,8 +244,7 @@ def main() -> None:
         separator = Separator.load(checkpoint.value, overlap=overlap.value, batch=batch.value)
         results = evaluate_source(separator, source.value, split.value, output=output.value,
                                   checkpoint=checkpoint.value, baselines=baselines.value,
-                                  recipe=recipe.value)
-        print(report.table(results))
+                                  recipe=recipe.value, show=print)
         print(f"written to {Path(output.value) / 'scores.json'}")
         return 1 if results["errors"] else 0
 

@@ -121,8 +121,11 @@ class Log:
                 **{name: round(value, 6) for name, value in speed.items()},
             }
         )
+        stems = " + ".join(f"{name.removeprefix('loss_')} {value:.4f}"
+                           for name, value in mean.items() if name.startswith("loss_"))
         self._bar.set_postfix_str(
-            f"loss {mean['loss']:.4f}, {speed.get('audio_s_per_s', 0):.0f}x real time, "
+            f"loss {mean['loss']:.4f} ({stems}), gradient {mean['gradient_norm']:.2g}, "
+            f"{speed.get('audio_s_per_s', 0):.0f}x real time, "
             f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
             refresh=False,
         )

@@ -72,8 +72,11 @@ class DataParallel:
     def __init__(
         self, mapping: str = "pmap", *, devices: list[Any] | None = None, local: bool = False
     ) -> None:
-        """devices: all, unless given. local: this process's only, which then works by itself."""
-        self.mapping = mapping
+        """devices: all, unless given. local: this process's only, which then works by itself.
+
+        That is mapped by shard_map where there are several processes: pmap would wait for all.
+        """
+        self.mapping = "shard_map" if local and jax.process_count() > 1 else mapping
         self.devices = devices or (jax.local_devices() if local else jax.devices())
         self.process, self.processes = jax.process_index(), jax.process_count()
         self.size = len(self.devices)

@@ -1,7 +1,7 @@
 """The whole path from songs to stems, in one object."""
 
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Callable, Sequence
 
 from stemsep import audio, datasets, evaluate, preprocess, report, separate, train
 from stemsep.config import Config
@@ -41,13 +41,16 @@ class Pipeline:
         return self.separator().separate_file(song, folder)
 
     def evaluate(
-        self, split: str = "test", *, baselines: Sequence[str] = (evaluate.MIXTURE,)
+        self, split: str = "test", *, baselines: Sequence[str] = (evaluate.MIXTURE,),
+        show: Callable[[str], Any] = lambda table: None,
     ) -> dict[str, Any]:
         """Score the run on a split of its source; returns what <workdir>/report/scores.json holds.
+
+        show: is called with their table.
         """
         return evaluate.evaluate_source(
             self.separator(), self.config.data.source, split, output=self.workdir / "report",
-            checkpoint=str(self.workdir), baselines=baselines,
+            checkpoint=str(self.workdir), baselines=baselines, show=show,
         )
 
     def example(self) -> Path | None:

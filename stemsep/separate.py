@@ -21,7 +21,7 @@ from absl import flags
 from tqdm import tqdm
 
 from stemsep import audio, checkpoint, command, log, parallel, stream
-from stemsep.config import Config
+from stemsep.config import REST, Config
 from stemsep.errors import InputError
 from stemsep.estimate import Variables, make_estimator
 from stemsep.parallel import DataParallel
@@ -100,9 +100,11 @@ class Separator:
         Those are of other lengths, but together exactly as long. grid: stems are rounded to
         multiples of it. residual: the last stem is what the others, so rounded, leave of the
         mixture, so that all sum to it. Raises InputError, with the name, where the model cannot
-        take so many channels.
+        take so many channels, and for a residual where the last stem is not the rest of a song.
         """
         self.check_channels(channels, name)
+        if residual:
+            self.check_residual()
         stft = self.stft.at_rate(rate)
         mixture = stream.Mixture(blocks, channels, size=self._advance * stft.hop, keep=residual)
         doubled = channels < self.channels      # mono: both channels of the model hear it
@@ -163,6 +165,16 @@ class Separator:
             raise InputError(
                 f"{name}: {channels} channels, and this model separates stereo; mix the song down "
                 "to stereo, or use a model with audio.channels 1, which takes any number")
+
+    def check_residual(self) -> None:
+        """Raise InputError where the last stem is not the rest of a song: what the others leave of
+        a mixture would be another sound than its name says.
+        """
+        last = self.stems[-1]
+        if REST not in self.config.targets[last]:
+            raise InputError(
+                f"--residual gives {last!r} all that {', '.join(self.stems[:-1]) or 'no stem'} "
+                "leaves of the song, and this model's last target is not the rest; leave it out")
 
     def _estimates(self, rows: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the weighted stems [S, T, F, C] of each row, in order.
@@ -313,9 +325,12 @@ def main() -> None:
                              "file, or a folder of them")
         parallel.prepare()
         separator = Separator.load(checkpoint_flag.value, overlap=overlap.value, batch=batch.value)
+        if residual.value:
+            separator.check_residual()
         devices = DataParallel(local=True)      # several processes: each has songs of its own
         mine = jobs[devices.process::devices.processes]
         failed = separate_songs(separator, mine, residual=residual.value, bits=int(bits.value))
+        devices.wait_for_all("separated")       # one that leaves early would end the others
         return 1 if failed else 0
 
     command.run(run)

@@ -11,12 +11,12 @@ throughout has no shards, and reads as zeros.
 """
 
 import dataclasses
-import fcntl
 import json
 import os
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from stemsep import files
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
 from stemsep.stft import Stft
@@ -92,10 +93,10 @@ class Store:
         folder = Path(path)
         if (folder / "spec.json").exists():
             return cls.open(path, spec)
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and not files.is_empty(folder):
             raise InputError(f"{path}: is a folder with other files; set config.data.store to one "
                              "that does not exist yet")
-        _write_json(folder / "spec.json", {"format": FORMAT, **dataclasses.asdict(spec)})
+        files.write_json(folder / "spec.json", {"format": FORMAT, **dataclasses.asdict(spec)})
         return cls(path, spec)
 
     @classmethod
@@ -127,15 +128,16 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Keep a second writer out (InputError), and clear what a killed one left behind."""
-        with open(self.path / ".lock", "w") as lock:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)    # ends with the process
-            except OSError as error:
+                stack.enter_context(files.locked(self.path))
+            except BlockingIOError as error:
                 raise InputError(f"{self.path}: another process is writing to it; wait until it "
                                  "has ended") from error
-            for pattern in ("*.__lock", "*.part"):
+            for pattern in ("*.__lock", f"*{files.PART}"):
                 for left in self.path.rglob(pattern):
-                    left.unlink()
+                    if left.is_file():
+                        left.unlink()
             for split in SPLITS:
                 for folder in (self.path / split).glob("*"):
                     if not self._record_path(split, folder.name).exists():
@@ -178,8 +180,20 @@ class Store:
         """Transform and write a track in place of the one of that name; returns its record.
 
         waves: for each stem of the spec float32 [C, samples], or None for silence; taken one after
-        the other. Raises InputError when a spectrogram is beyond what float16 can hold.
+        the other. Raises InputError when a spectrogram is beyond what float16 can hold, and when
+        the disk refuses to be written to.
         """
+        try:
+            return self._write_track(split, name, samples, waves, sources)
+        except InputError:
+            raise
+        except (ValueError, NotImplementedError) as error:      # TensorStore's, whatever the cause
+            raise InputError(f"{self.path / split / name}: cannot be written ({_reason(error)}); "
+                             "free some space, or set config.data.store to a place that you may "
+                             "write to") from error
+
+    def _write_track(self, split: str, name: str, samples: int,
+                     waves: Iterable[np.ndarray | None], sources: Sources) -> Record:
         self.remove(split, name)
         frames = self.spec.stft.frames(samples)
         array = ts.open(self._array_spec(split, name, frames), create=True,
@@ -193,7 +207,7 @@ class Store:
             norms.append(self._write_stem(array, stem, wave_CN, track=f"{split}/{name}"))
             power.append(float(np.square(wave_CN).mean(dtype=np.float64)))
         record = Record(name, split, samples, frames, tuple(norms), tuple(power), sources)
-        _write_json(self._record_path(split, name), dataclasses.asdict(record))
+        files.write_json(self._record_path(split, name), dataclasses.asdict(record))
         return record
 
     def remove(self, split: str, name: str) -> None:
@@ -329,12 +343,7 @@ def _show(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write under another name, then rename: the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    with open(partial, "w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+def _reason(error: Exception) -> str:
+    """Return the system's words in what TensorStore says of a failed write, or all that it says."""
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else str(error).splitlines()[0]

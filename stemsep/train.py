@@ -1,6 +1,5 @@
 """Training: python -m stemsep.train --config configs/drums.py [--workdir runs/drums]"""
 
-import json
 import time
 from collections import deque
 from pathlib import Path
@@ -16,8 +15,10 @@ from stemsep import command, datasets, optim, parallel, preprocess, state
 from stemsep.augment import augment
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
-from stemsep.config import Config, to_dict
+from stemsep.config import Config, from_dict, to_dict
+from stemsep.datasets import recipes
 from stemsep.estimate import Estimator, make_estimator
+from stemsep.files import write_json
 from stemsep.log import Log, check_finite
 from stemsep.losses import LOSSES, energy_weights
 from stemsep.parallel import AXIS, DataParallel
@@ -34,12 +35,15 @@ def train(config: Config, workdir: str | Path) -> Path:
     another network, when the batch does not divide over the devices, and when the loss stops being
     finite.
     """
-    workdir = Path(workdir)
+    workdir, config = Path(workdir), with_recipe(config)
     devices = DataParallel(config.parallel)
     devices.check_batch(config.train.batch, "config.train.batch")
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
     held_out = "validation" if store.tracks("validation") else "train"
+    if held_out == "train" and devices.is_main:
+        print(f"{config.data.source}: no tracks in the split 'validation'; the songs of training "
+              "validate, so the best checkpoint is not chosen on unseen ones")
     checked = Batches(store, held_out, config, devices)
 
     estimator = make_estimator(config, axis_name=AXIS)
@@ -48,10 +52,12 @@ def train(config: Config, workdir: str | Path) -> Path:
     step_fn = devices.map(make_train_step(estimator, tx, alpha_S, config), donate=True)
     validate_fn = devices.map(make_validation(estimator, alpha_S, config))
 
-    with Checkpoints(workdir, keep=config.train.keep) as checkpoints:
+    with Checkpoints(
+        workdir, source=config.data.source, keep=config.train.keep
+    ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx)
-        if devices.is_main:
-            write_config(workdir, config)
+        if devices.is_main and start < config.train.steps:
+            write_json(workdir / "config.json", to_dict(config))  # for people to read
         train_state = devices.replicate(train_state)
         with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
                  seconds_a_step=seconds_a_step(config), get=devices.get) as log:
@@ -79,6 +85,15 @@ def train(config: Config, workdir: str | Path) -> Path:
                     checkpoints.save(done, at_host, config=config, loss=scores["loss"])
                     log.validation(done, scores)
     return workdir
+
+
+def with_recipe(config: Config) -> Config:
+    """Return the configuration with its recipe's text for its path, so that a run is whole without
+    the file.
+    """
+    values = to_dict(config)
+    values["data"]["recipe"] = recipes.text(config.data.recipe)
+    return from_dict(values)
 
 
 def open_store(config: Config, devices: DataParallel) -> Store:
@@ -204,12 +219,9 @@ def stem_weights(config: Config, store: Store) -> np.ndarray:
         return np.full(len(config.targets), 1 / len(config.targets), np.float32)
     records = store.tracks("train")
     frames = sum(record.frames for record in records)
-    norms = [
-        sum(record.norms[store.spec.stems.index(stem)] for record in records for stem in stems)
-        / frames
-        for stems in config.targets.values()
-    ]
-    return energy_weights(np.array(norms)).astype(np.float32)
+    norms_S = np.array([record.norms for record in records]).sum(0) / frames
+    # Of unrelated stems the powers add up.
+    return energy_weights(np.sqrt(target_sums(config) @ norms_S**2)).astype(np.float32)
 
 
 def begin(
@@ -243,11 +255,9 @@ def begin(
     with undamaged(checkpoints.workdir, latest):
         restored = checkpoints.restore(latest, shapes)
     if latest >= config.train.steps:
-        return (
-            restored,
-            latest,
-            [f"{checkpoints.workdir}: already trained for {latest} steps; nothing to do"],
-        )
+        note = f"{checkpoints.workdir}: already trained for {latest} steps; nothing to do"
+        idle = [f"{change}, which changes nothing any more" for change in changed]
+        return restored, latest, [note, *idle]
     return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
 
 
@@ -279,11 +289,6 @@ def summary(
         f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; "
         f"{hours:.2f} h of {len(batches.records)} tracks; weights: {weights}"
     )
-
-
-def write_config(workdir: Path, config: Config) -> None:
-    """Write config.json beside the checkpoints, for people to read."""
-    (workdir / "config.json").write_text(json.dumps(to_dict(config), indent=2) + "\n")
 
 
 def main() -> None:

@@ -1,9 +1,7 @@
 """Audio files come back as they were written, and every fault is one sentence with the file."""
 
 import os
-import resource
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -177,15 +175,6 @@ def test_writer_leaves_nothing_behind_a_failure(tmp_path: Path) -> None:
             writer.write(trees.noise(1000))
             raise RuntimeError("in the middle")
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == before
-
-
-@pytest.fixture
-def small_disk() -> Iterator[None]:
-    """A limit of 64 KiB a file; the system refuses to write more, as it does on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.usefixtures("small_disk")

@@ -54,6 +54,20 @@ def test_targets_and_stems() -> None:
     assert config.targets == {"low": ("bass", "drums"), "others": ("piano", REST)}
 
 
+def test_rest_in_a_list_is_all_that_no_target_names() -> None:
+    config, listed = Config(), Config()
+    for c, rest in ((config, REST), (listed, [REST])):
+        c.data.targets = {"drums": ["drums"], "others": rest}
+        c.data.stems = ("drums", "bass", "piano")
+        c.check()
+    assert config.targets == listed.targets == {
+        "drums": ("drums",), "others": ("bass", "piano", REST)}
+    more = Config()
+    more.data.targets = {"drums": ["drums"], "others": ["piano", REST]}
+    more.data.stems = ("drums", "bass", "piano")
+    assert more.check().targets["others"] == ("piano", "bass", REST)
+
+
 WRONG = {
     "parallel": ("threads", "config.parallel cannot be 'threads'"),
     "model.name": ("unett", "did you mean 'unet'"),
@@ -67,6 +81,7 @@ WRONG = {
     "name": ("a/b", "names a folder"),
     "loss.alpha": ((0.5,), "1 weights for 2 targets"),
     "model.features": ("log", "'log' hides how loud the mixture is"),
+    "model.bands": ((4000, 40), "at least 1 each and together at most 1025"),
     "model.bins": (5000, "config.model.bins is 5000"),
     "optim.schedule": ("linear", "choices: cosine, step, constant"),
 }
@@ -149,6 +164,7 @@ def test_overrides_of_every_type_on_the_command_line() -> None:
     "argument, words",
     [
         ("--config.optim.lr=fast", "config.optim.lr"),
+        ("--config.data.targets={drums: [drums]", "is no dict; write, in quotes"),
         ("--config.train.stepz=3", "did you mean 'steps'"),
         ("--config.model.name=unett", "did you mean 'unet'"),
     ],

@@ -243,6 +243,27 @@ def test_unknown_stems_list_the_known_ones(tmp_path: Path) -> None:
     assert "S01" not in fault(f"slakh:{tmp_path}/slakh", "drumms")
 
 
+def test_a_mistyped_stem_of_a_recipe_is_named(tmp_path: Path) -> None:
+    trees.slakh_track(tmp_path / "Track00001", BAND, samples=10)
+    source = f"slakh:{tmp_path}"
+    recipe = write_recipe(tmp_path / "recipe.yaml", "program_num", Drumz=[128], Keys=[0])
+    assert "no target names: 'drumz'; did you mean 'drums'?" in fault(source, "drums",
+                                                                      recipe=recipe)
+    recipe = write_recipe(tmp_path / "recipe.yaml", "program_num", Kits=[128])
+    assert "no target names: 'kits'; choices: drums" in fault(source, "drums", recipe=recipe)
+    # A recipe may make more than is asked for.
+    recipe = write_recipe(tmp_path / "recipe.yaml", "program_num", Drums=[128], Keys=[0])
+    datasets.tracks(source, stems=("drums", REST), recipe=recipe)
+
+
+def test_a_recipe_may_be_its_text(tmp_path: Path) -> None:
+    path = write_recipe(tmp_path / "recipe.yaml", "program_num", Drums=[112])
+    text = recipes.text(path)
+    assert recipes.load(text) == recipes.load(path) and recipes.text(text) == text
+    with pytest.raises(InputError, match="the recipe: is no recipe"):
+        recipes.load("a\nb\n")
+
+
 def test_a_faulty_song_does_not_stop_the_others(tmp_path: Path) -> None:
     songs = [trees.slakh_track(tmp_path / "train" / f"Track0000{n}", BAND, samples=10)
              for n in range(6)]

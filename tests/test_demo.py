@@ -33,8 +33,8 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_layout_is_slakhs(songs: Path) -> None:
-    assert sorted(path.name for path in songs.iterdir()) == ["demo.json", "test", "train",
-                                                             "validation"]
+    seen = [path.name for path in songs.iterdir() if not path.name.startswith(".")]
+    assert sorted(seen) == ["demo.json", "test", "train", "validation"]
     tracks = sorted(songs.glob("*/Track*"))
     assert sorted(track.name for track in tracks) == ["Track00001", "Track00002", "Track00003"]
     for track in tracks:
@@ -99,7 +99,34 @@ def test_a_song_that_fails_leaves_nothing_behind(tmp_path: Path,
     monkeypatch.setattr(songs_module.soundfile, "write", fail)
     with pytest.raises(OSError, match="disk full"):
         demo.make(tmp_path / "demo", tracks=1, seconds=1.0, workers=1, progress=False)
-    assert list(content(tmp_path)) == ["demo/demo.json"]
+    assert list(content(tmp_path)) == ["demo/.lock", "demo/demo.json"]
+
+
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Track00001: cannot be written; free some space"):
+        demo.make(tmp_path / "demo", tracks=1, seconds=4.0, workers=1, progress=False)
+    assert list(content(tmp_path)) == ["demo/.lock", "demo/demo.json"]
+
+
+def test_two_processes_make_every_song_once(songs: Path, tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "stemsep.datasets.demo", f"--output={tmp_path / 'demo'}",
+            "--workers=1", *(f"--{name}={value}" for name, value in SMALL.items())]
+    both = [subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(2)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    made = sorted(out.split(": ")[1].strip() for out, _ in said)
+    assert made == ["0 songs made, 3 were there", "3 songs made, 0 were there"]
+    assert content(tmp_path / "demo") == content(songs)
+
+
+def test_a_song_whose_worker_dies_is_named(tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo.engine, "run", lambda task, items, **_: (
+        (item, demo.engine.WorkerDied("its process died 2 times")) for item in items))
+    with pytest.raises(InputError, match="Track00001: could not be made, its process died 2 times"):
+        demo.make(tmp_path / "demo", tracks=1, seconds=1.0, progress=False)
 
 
 @pytest.mark.parametrize(("name", "value"), [("seed", 8), ("tracks", 4), ("seconds", 4.0),

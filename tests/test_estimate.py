@@ -1,5 +1,6 @@
 """What the network's output means: masks that share the mixture out, magnitudes with its phase."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,21 @@ def test_softmax_shares_the_mixture_out(bins: int, channels: int) -> None:
     stems_BSTFC = estimator("mask", stems=3, channels=channels)({}, mix_BTFC)
     assert stems_BSTFC.shape == (2, 3, 6, bins, channels)
     np.testing.assert_allclose(stems_BSTFC.sum(1), mix_BTFC, atol=1e-5)
+
+
+@pytest.mark.parametrize("bins", [40, 64, 100])
+def test_bands_share_the_mixture_out(bins: int) -> None:
+    """Also where the mixture has fewer bins than the network knows, and where it has more."""
+    banded = dataclasses.replace(estimator("mask"), bands=(16, 8))
+    assert banded.features(spectrum(bins), 1.0).shape == (2, 6, 24, 1)
+    stems_BSTFC = banded({}, spectrum(bins))
+    assert stems_BSTFC.shape == (2, 2, 6, bins, 1)
+    np.testing.assert_allclose(stems_BSTFC.sum(1), spectrum(bins), atol=1e-5)
+
+
+def test_bands_of_one_bin_each_change_nothing() -> None:
+    plain, banded = estimator("mask"), dataclasses.replace(estimator("mask"), bands=(32, 32))
+    np.testing.assert_allclose(banded({}, spectrum(70)), plain({}, spectrum(70)), atol=1e-4)
 
 
 def test_above_the_seen_bins_the_mask_of_the_highest_goes_on() -> None:

@@ -18,7 +18,8 @@ from stemsep.config import Config
 from stemsep.datasets.tracks import Track
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
-from stemsep.evaluate import evaluate, find_tracks, hpss, write_json
+from stemsep.evaluate import evaluate, evaluate_source, find_tracks, hpss
+from stemsep.files import write_json
 from stemsep.separate import Separator
 from stemsep.state import create
 from tests.test_separate import RATE, identity, tiny
@@ -151,6 +152,16 @@ def save_run(workdir: Path, config: Config) -> Separator:
     with Checkpoints(workdir) as checkpoints:
         checkpoints.save(1, state, config=config, loss=1.0)
     return Separator(config, state.variables())
+
+
+def test_a_table_is_shown_before_the_disk_is_needed(tmp_path: Path) -> None:
+    song(tmp_path / "songs" / "test" / "one", {"drums": noise(1000), "bass": noise(1000)})
+    (tmp_path / "out" / "scores.json").mkdir(parents=True)      # cannot be written over
+    shown: list[str] = []
+    with pytest.raises(OSError):
+        evaluate_source(identity(), f"folders:{tmp_path / 'songs'}", "test",
+                        output=tmp_path / "out", checkpoint="run", show=shown.append)
+    assert "drums" in shown[0]
 
 
 def test_commands_separate_and_evaluate_a_run(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stemsep.bands import triangles
+from stemsep.bands import singles_then_bands, triangles
 from stemsep.features import FEATURES, log, magnitude, whitened
 
 
@@ -18,6 +18,19 @@ def test_triangles_add_up_to_one_and_reach_both_ends(bins: int) -> None:
     bands_PF = triangles(bins, 6, knee_bins=2)
     np.testing.assert_allclose(bands_PF.sum(0), 1, rtol=1e-5)
     assert bands_PF[0, 0] == 1 and (bins == 1 or bands_PF[-1, -1] == pytest.approx(1, abs=1e-5))
+
+
+@pytest.mark.parametrize("bins, singles, shared", [(1025, 96, 96), (129, 64, 16), (20, 10, 10),
+                                                   (9, 1, 1)])
+def test_bands_keep_the_low_bins_and_share_the_others(bins: int, singles: int,
+                                                      shared: int) -> None:
+    bands_PF = singles_then_bands(bins, singles, shared)
+    assert bands_PF.shape == (singles + shared, bins)
+    np.testing.assert_allclose(bands_PF.sum(0), 1, rtol=1e-5)
+    np.testing.assert_array_equal(bands_PF[:singles, :singles], np.eye(singles))
+    steps_P = np.diff(bands_PF.argmax(1))      # from peak to peak, to the nearest bin
+    assert steps_P.min() >= 1 and (np.diff(steps_P) >= -1).all()
+    assert bands_PF[-1, -1] == pytest.approx(1, abs=1e-3)
 
 
 def test_triangles_widen_with_frequency_above_the_knee() -> None:

@@ -16,6 +16,7 @@ FLOORS = {
     "config": 0,
     "command": 0,
     "audio": 0,
+    "files": 0,
     "stft": 0,
     "bands": 0,
     "losses": 0,

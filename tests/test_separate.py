@@ -17,7 +17,7 @@ import scipy.signal
 import soundfile
 
 from stemsep import audio
-from stemsep.config import Config
+from stemsep.config import REST, Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
 from stemsep.separate import Separator, plan, separate_songs
@@ -63,6 +63,15 @@ def identity(**settings: Any) -> Separator:
 def error_db(estimate: np.ndarray, truth: np.ndarray) -> float:
     assert estimate.shape == truth.shape
     return float(10 * np.log10(((estimate - truth) ** 2).sum() / (truth ** 2).sum() + 1e-30))
+
+
+def test_a_residual_needs_a_last_target_that_is_the_rest() -> None:
+    config = from_dict({**to_dict(tiny()), "data": {
+        **to_dict(tiny())["data"], "targets": {"accompaniment": REST, "drums": ["drums"]}}})
+    turned = Separator(config, {}, estimator=same)
+    with pytest.raises(InputError, match="--residual gives 'drums' all that accompaniment leaves"):
+        turned(noise(100), RATE, residual=True)
+    turned(noise(100), RATE)
 
 
 def whole(blocks: Iterator[np.ndarray]) -> np.ndarray:

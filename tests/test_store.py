@@ -188,6 +188,23 @@ def test_faults_of_stores(store: Store, tmp_path: Path) -> None:
         Store.open(store.path)
 
 
+@pytest.mark.usefixtures("small_disk")
+def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
+    store = Store.create(tmp_path / "store", SPEC)
+    with pytest.raises(InputError, match="a song: cannot be written .File too large.; free some"):
+        write(store, samples=400000)
+    assert store.tracks("train") == []
+
+
+def test_a_kill_before_the_first_file_spoils_nothing(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "spec.json.part").write_text("{")
+    store = Store.create(tmp_path / "store", SPEC)
+    (store.path / "train" / "Op. 1.part").mkdir(parents=True)   # a song's name, no leftover
+    with store.writing():
+        assert not list(store.path.glob("*.part"))
+
+
 def test_only_one_writes(store: Store) -> None:
     with store.writing():
         with pytest.raises(InputError, match="another process is writing to it"):

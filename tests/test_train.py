@@ -12,14 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stemsep import train
+from stemsep import audio, optim, state, train
 from stemsep.batches import VALIDATION, window_ids
 from stemsep.checkpoint import Checkpoints, load
 from stemsep.config import Config, from_dict, to_dict
+from stemsep.datasets import recipes
 from stemsep.errors import InputError
+from stemsep.estimate import make_estimator
 from stemsep.losses import LOSSES
 from stemsep.parallel import DataParallel
 from stemsep.store import Store, StoreSpec
+from tests import trees
 
 ROOT = Path(__file__).parent.parent
 
@@ -174,6 +177,71 @@ def test_another_network_is_refused_in_words(config: Config, tmp_path: Path) -> 
         run(config, tmp_path / "run", model__widths=(4, 4))
 
 
+def test_another_order_of_the_targets_is_another_network(config: Config, tmp_path: Path) -> None:
+    run(config, tmp_path / "run", train__steps=3)
+    turned = dict(reversed(config.data.targets.items()))
+    with pytest.raises(InputError, match="another network, config.data.targets"):
+        run(config, tmp_path / "run", data__targets=turned)
+    with pytest.raises(InputError, match="another loss, config.loss.name"):
+        run(config, tmp_path / "run", loss__name="complex_rms")
+
+
+def test_a_finished_run_says_that_changes_come_too_late(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    run(config, tmp_path / "run", train__steps=3)
+    before = (tmp_path / "run" / "config.json").read_text()
+    run(config, tmp_path / "run", train__steps=3, optim__lr=0.5)
+    said = "".join(capsys.readouterr())
+    assert "nothing to do" in said and "config.optim.lr was 0.01, is 0.5, which changes" in said
+    assert (tmp_path / "run" / "config.json").read_text() == before
+
+
+def test_the_best_checkpoint_outlives_newer_ones_until_the_songs_change(
+    config: Config, tmp_path: Path
+) -> None:
+    tx = optim.make(config.optim, 1)
+    fresh = state.create(make_estimator(config), tx, seed=0, frames=16, ema=True)
+    fresh = jax.tree.map(np.asarray, fresh)
+
+    def save(source: str, losses: dict[int, float]) -> tuple[int | None, set[str]]:
+        with Checkpoints(tmp_path, source=source, keep=2) as checkpoints:
+            for step, loss in losses.items():
+                checkpoints.save(step, fresh, config=config, loss=loss)
+        with Checkpoints(tmp_path, read_only=True) as checkpoints:
+            kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+            return checkpoints.best(), kept
+
+    assert save("folders:a", {1: 0.5, 2: 0.1, 3: 0.4, 4: 0.3, 5: 0.2}) == (2, {"2", "4", "5"})
+    best, kept = save("folders:b", {6: 7.0, 7: 9.0, 8: 8.0, 9: 8.5})
+    assert best == 6 and {"6", "8", "9"} <= kept
+
+
+def test_a_recipe_is_part_of_the_run(config: Config, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("Mixing key: program_num\nRecipes:\n  drums: [112, 128]\n")
+    run(config, tmp_path / "run", train__steps=1, data__recipe=str(recipe))
+    recipe.unlink()
+    stored, _ = load(tmp_path / "run")
+    assert recipes.load(stored.data.recipe).groups == {"112": "drums", "128": "drums"}
+
+
+def test_energies_of_the_stems_of_a_target_add_up(config: Config) -> None:
+    """However finely a store divides it, a target has the weight of its sum."""
+    values = to_dict(config)
+    values["loss"]["balance"] = "energy"
+    values["data"]["targets"] = {"all": ["drums", "rest"]}
+    values["data"]["store"] += "2"
+    whole = from_dict({**values, "data": {**values["data"], "targets": {
+        "drums": ["drums"], "others": ["bass", "rest"]}}})
+    rng = np.random.default_rng(0)
+    store = Store.create(whole.store, StoreSpec(8000, 1, 64, 32, ("drums", "bass", "rest")))
+    store.write_track("train", "a", samples=8000, sources={}, waves=[
+        (0.1 * rng.standard_normal((1, 8000))).astype(np.float32) for _ in range(3)])
+    alpha_S = train.stem_weights(whole, store)
+    assert alpha_S[0] / alpha_S[1] == pytest.approx(2 ** 0.5, rel=0.02)
+
+
 def test_longer_runs_go_on_and_say_what_changed(
     config: Config, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -286,3 +354,22 @@ def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
               for name in ("one", "two")]
     assert len(losses[0]) == 3
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_separate_songs_of_their_own(config: Config, tmp_path: Path) -> None:
+    """Three songs of three rates for two processes: as many calls, and other programs, in each."""
+    run(config, tmp_path / "run", train__steps=1)
+    for rate in (8000, 11025, 16000):
+        trees.write(tmp_path / "songs" / f"{rate}.wav", trees.noise(3 * rate), rate=rate)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "DEVICES": "2"}
+    command = [sys.executable, "-m", "stemsep.separate", f"--checkpoint={tmp_path / 'run'}",
+               str(tmp_path / "songs"), "--batch=2"]
+    both = [str(ROOT / "launch" / "local.sh"), "2", *command, f"--output={tmp_path / 'two'}"]
+    for line in (both, [*command, f"--output={tmp_path / 'one'}"]):
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "one").rglob("*.wav"):
+        other = tmp_path / "two" / path.relative_to(tmp_path / "one")
+        np.testing.assert_allclose(audio.read(other)[0], audio.read(path)[0], atol=1e-6)
+    assert len(list((tmp_path / "one").rglob("*.wav"))) == 6

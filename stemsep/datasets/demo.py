@@ -9,13 +9,16 @@ workers. Within a track the mix is the exact sum of its stems, as integers.
 import functools
 import json
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from absl import flags
+from tqdm import tqdm
 
-from stemsep import command, engine, log
+from stemsep import command, engine, files, log
 from stemsep.config import DemoConfig
 from stemsep.datasets.songs import make_track
 from stemsep.datasets.soundfont import default_soundfont
@@ -31,24 +34,53 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
     """Write the tracks that `path` lacks and return how many that were.
 
     workers: processes, 0 for one a core. Raises InputError when `path` holds songs of other
-    settings, or is no demo folder, and when a font cannot be read.
+    settings, or is no demo folder, when a font cannot be read, and when a song cannot be made.
+    Waits while another process makes songs there.
     """
     root, fonts = Path(path), _font_files(soundfonts)
     settings = _settings(tracks, seconds, seed, channels, fonts)
     _check_record(root, settings)
+    root.mkdir(parents=True, exist_ok=True)
+    with _alone(root):
+        _check_record(root, settings)       # another process may have been here first
+        if not (root / RECORD).exists():
+            files.write_json(root / RECORD, settings)
+        return _make_missing(root, settings, fonts, workers, progress)
+
+
+def _make_missing(root: Path, settings: dict[str, Any], fonts: Sequence[str], workers: int,
+                  progress: bool) -> int:
+    tracks = settings["tracks"]
     for unfinished in root.glob(".Track*"):
         shutil.rmtree(unfinished, ignore_errors=True)
     folders = [_folder(root, index, tracks) for index in range(tracks)]
     missing = [(index, folder) for index, folder in enumerate(folders) if not folder.is_dir()]
-    task = functools.partial(make_track, seconds=seconds, seed=seed, channels=channels, fonts=fonts)
+    task = functools.partial(make_track, seconds=settings["seconds"], seed=settings["seed"],
+                             channels=settings["channels"], fonts=fonts)
     made = 0
     with log.progress(len(missing), "composing songs", unit="song", visible=progress) as bar:
-        for _, result in engine.run(task, missing, workers=workers):
+        for (_, folder), result in engine.run(task, missing, workers=workers):
+            if isinstance(result, engine.WorkerDied):
+                raise InputError(f"{folder}: could not be made, {result}; run the same command "
+                                 "again, with fewer workers") from result
             if isinstance(result, Exception):
                 raise result
             made += 1
             bar.update()
     return made
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Wait until no other process makes songs in the folder, and say so."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(files.locked(root))
+        except BlockingIOError:
+            tqdm.write(f"{root}: another process is making songs there; waiting for it",
+                       file=sys.stderr)
+            stack.enter_context(files.locked(root, wait=True))
+        yield
 
 
 def split_of(index: int, tracks: int) -> str:
@@ -71,16 +103,12 @@ def _settings(tracks: int, seconds: float, seed: int, channels: int,
 
 
 def _check_record(root: Path, settings: dict[str, Any]) -> None:
-    """Write the record of a new folder; raise InputError when an old one has other settings."""
+    """Raise InputError when the folder holds something else, or songs of other settings."""
     record = _read_record(root)
     if record is None:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        if root.exists() and not (root.is_dir() and files.is_empty(root)):
             raise InputError(f"{root} exists and is no folder of demo songs (it has no {RECORD}); "
                              "choose another folder")
-        root.mkdir(parents=True, exist_ok=True)
-        part = root / f".{RECORD}"
-        part.write_text(json.dumps(settings, indent=1) + "\n")
-        part.rename(root / RECORD)
         return
     for name, value in settings.items():
         if record.get(name) != value:

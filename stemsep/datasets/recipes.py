@@ -5,6 +5,7 @@ program_num, plugin_name, or name, the file's own) and `Recipes`, which maps a s
 the values that belong to it.
 """
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,17 +83,33 @@ def normal(value: Any) -> str:
     return "_".join(str(value).replace("-", " ").replace("_", " ").split()).lower()
 
 
-def load(path: str) -> Recipe:
-    """Read a YAML recipe; an empty path is no recipe.
+def text(recipe: str) -> str:
+    """Return the YAML text of a recipe, given as a path or as its text (which has several lines).
+
+    Raises InputError where the file cannot be read. Empty is no recipe.
+    """
+    if not recipe or "\n" in recipe:
+        return recipe
+    try:
+        return Path(recipe).read_text(encoding="utf-8").rstrip("\n") + "\n"
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{recipe}: cannot be read ({reason}); give the path of a YAML "
+                         "recipe") from error
+
+
+def load(recipe: str) -> Recipe:
+    """Read a YAML recipe, a path or the text itself; an empty one is no recipe.
 
     Raises InputError naming the file and what is wrong in it.
     """
-    if not path:
+    if not recipe:
         return NO_RECIPE
+    path = "the recipe" if "\n" in recipe else recipe
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        content = yaml.safe_load(text(recipe))
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
         raise InputError(f"{path}: cannot be read ({reason}); set config.data.recipe to a YAML "
                          "recipe") from error
     recipes = content.get("Recipes") if isinstance(content, dict) else None
@@ -115,7 +132,8 @@ def load(path: str) -> Recipe:
 
 
 def check_stems(stems: Sequence[str], recipe: Recipe, names: set[str]) -> None:
-    """Raise InputError for a stem that is no instrument, in no recipe, and in no file's name.
+    """Raise InputError for a stem that is no instrument, in no recipe, and in no file's name, and
+    for a recipe's stem that nobody asks for although its name is nearly that of one.
 
     names: those of the source's files, as `normal` spells them.
     """
@@ -124,6 +142,13 @@ def check_stems(stems: Sequence[str], recipe: Recipe, names: set[str]) -> None:
     for stem in stems:
         if stem != REST and normal(stem) not in known:
             raise InputError(unknown("config.data.targets: there is no stem", stem, [*known, REST]))
+    wanted = {normal(stem) for stem in stems if stem != REST}
+    made = set(recipe.groups.values())
+    for stem in sorted(made - wanted - set(INSTRUMENTS)):
+        near = difflib.get_close_matches(stem, wanted - made, n=1)
+        if near or not made & wanted:
+            raise InputError(unknown("config.data.recipe makes a stem that no target names:", stem,
+                                     sorted(wanted - made or wanted)))
 
 
 def group(files: Sequence[StemFile], stems: Sequence[str],

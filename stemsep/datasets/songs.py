@@ -30,7 +30,7 @@ def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: 
 
     place: the number and the folder `root/split/TrackNNNNN`, which appears once it is complete;
     until then the work is in a hidden folder of the root. Raises InputError when nothing sounds
-    within `seconds`.
+    within `seconds`, and when the disk refuses the audio.
     """
     index, folder = place
     loaded = [_font(font) for font in fonts]
@@ -47,7 +47,12 @@ def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: 
     root = folder.parents[1]
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=root) as unfinished:
         whole = Path(unfinished) / folder.name
-        write_track(whole, song, stems)
+        try:
+            write_track(whole, song, stems)
+        # soundfile checks by an assertion that all was written
+        except (soundfile.LibsndfileError, AssertionError) as problem:
+            raise InputError(f"{folder}: cannot be written; free some space, or choose a folder "
+                             "that you may write to") from problem
         whole.rename(folder)
 
 
