@@ -121,7 +121,7 @@ def make_train_step(
     rounding.
     """
     loss_fn, names = LOSSES[config.loss.name], list(config.targets)
-    decay, sums = config.optim.ema_decay, target_sums(config)
+    decay, places = config.optim.ema_decay, members(config)
 
     def step(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
@@ -130,7 +130,7 @@ def make_train_step(
         windows = parallel.index_in_batch(len(stems_BSTFC))
         keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
         stems_BSTFC = augment(keys_B, stems_BSTFC, config.augment)
-        mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, sums)
+        mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, places)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
             variables = {"params": params, "batch_stats": train_state.batch_stats}
@@ -163,10 +163,10 @@ def make_validation(
     augmentation or dropout.
     """
     loss_fn, names = LOSSES[config.loss.name], list(config.targets)
-    sums = target_sums(config)
+    places = members(config)
 
     def validation(train_state: TrainState, batch: Any) -> dict[str, jax.Array]:
-        mix_BTFC, targets_BSTFC = mixed(complex_stems(batch["stems"]), sums)
+        mix_BTFC, targets_BSTFC = mixed(complex_stems(batch["stems"]), places)
         losses_S = loss_fn(estimator(train_state.variables(), mix_BTFC), targets_BSTFC)
         losses_S = jax.lax.pmean(losses_S, AXIS)
         return {
@@ -192,15 +192,17 @@ def validate(
     return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 
 
-def target_sums(config: Config) -> np.ndarray:
-    """Return which stems of the store add up to which target, 0 or 1, float32 [targets, stems]."""
-    rows = [[stem in stems for stem in config.stems] for stems in config.targets.values()]
-    return np.array(rows, np.float32)
+def members(config: Config) -> list[list[int]]:
+    """Return for each target the places of the store's stems that add up to it."""
+    return [[config.stems.index(stem) for stem in stems] for stems in config.targets.values()]
 
 
-def mixed(stems_BSTFC: jax.Array, sums: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Return the mixture [B, T, F, C] of all stems, and the targets [B, targets, T, F, C]."""
-    return stems_BSTFC.sum(1), jnp.einsum("us,bstfc->butfc", sums, stems_BSTFC)
+def mixed(stems_BSTFC: jax.Array, places: list[list[int]]) -> tuple[jax.Array, jax.Array]:
+    """Return the mixture [B, T, F, C] of all stems, and the targets [B, targets, T, F, C], each the
+    sum of the stems at its places.
+    """
+    targets = [sum(stems_BSTFC[:, place] for place in own) for own in places]
+    return stems_BSTFC.sum(1), jnp.stack(targets, 1)
 
 
 def complex_stems(stems_BSTCF2: jax.Array) -> jax.Array:
@@ -221,7 +223,8 @@ def stem_weights(config: Config, store: Store) -> np.ndarray:
     frames = sum(record.frames for record in records)
     norms_S = np.array([record.norms for record in records]).sum(0) / frames
     # Of unrelated stems the powers add up.
-    return energy_weights(np.sqrt(target_sums(config) @ norms_S**2)).astype(np.float32)
+    norms = [np.sqrt((norms_S[own] ** 2).sum()) for own in members(config)]
+    return energy_weights(np.array(norms)).astype(np.float32)
 
 
 def begin(
