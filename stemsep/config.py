@@ -9,21 +9,9 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from stemsep.errors import InputError
-from stemsep.section import Section, build, check_types, lookup, unknown
-
-REST = "rest"  # in `data.targets`: everything that no other target names
-
-ESTIMATES = ("direct", "mask")
-MASKS = ("sigmoid", "softmax")
-FEATURES = ("magnitude", "log", "whitened")
-MODELS = ("unet", "strided")
-LOSSES = ("magnitude_l1", "complex_l1", "complex_rms")
-BALANCES = ("energy", "equal")
-OPTIMISERS = ("adamw", "adam")
-SCHEDULES = ("cosine", "step", "constant")
-MAPPINGS = ("pmap", "shard_map")
-DTYPES = ("float32", "bfloat16")
+from stemsep import checks
+from stemsep.checks import REST
+from stemsep.section import Section, build, check_types
 
 
 @dataclass
@@ -187,159 +175,11 @@ class Config(Section):
 
         Raises InputError with one sentence that names the field and the choices.
         """
-        if self._frozen:
-            return self
-        check_types(self, "config")
-        if not self.name or "/" in self.name:
-            raise InputError(f"config.name {self.name!r} names a folder; give a word without '/'")
-        choices = {
-            "parallel": MAPPINGS,
-            "model.name": MODELS,
-            "model.estimate": ESTIMATES,
-            "model.mask": MASKS,
-            "model.features": FEATURES,
-            "model.dtype": DTYPES,
-            "loss.name": LOSSES,
-            "loss.balance": BALANCES,
-            "optim.name": OPTIMISERS,
-            "optim.schedule": SCHEDULES,
-        }
-        for path, known in choices.items():
-            value = lookup(self, path)
-            if value not in known:
-                raise InputError(unknown(f"config.{path} cannot be", value, known))
-        for path, (low, high) in RANGES.items():
-            value = lookup(self, path)
-            if not low <= value <= high:
-                raise InputError(f"config.{path} is {value}; it must lie between {low} and {high}")
-        self._check_audio()
-        self._check_targets()
-        self._check_model()
-        self.freeze()
+        if not self._frozen:
+            check_types(self, "config")
+            checks.check(self)
+            self.freeze()
         return self
-
-    def _check_audio(self) -> None:
-        audio = self.audio
-        if audio.n_fft % 2 or audio.hop > audio.n_fft // 2:
-            raise InputError(
-                f"config.audio: n_fft {audio.n_fft} must be even and hop {audio.hop} at most half "
-                "of it"
-            )
-        low, high = self.augment.gain_db
-        if not -200 <= low <= high <= 200:
-            raise InputError(
-                f"config.augment.gain_db: {low} dB to {high} dB is no range; give the lower first, "
-                "both within ±200"
-            )
-
-    def _check_targets(self) -> None:
-        targets = self.data.targets
-        if not targets:
-            raise InputError(
-                "config.data.targets is empty; name at least one, as in {'drums': ['drums']}"
-            )
-        seen: dict[str, str] = {}
-        for name, stems in targets.items():
-            if not isinstance(name, str) or not name or any(c in name for c in "/\\\0"):
-                raise InputError(
-                    f"config.data.targets: {name!r} cannot name a target (it names a file)"
-                )
-            if stems == REST:
-                stems = [REST]
-            if (
-                not isinstance(stems, (list, tuple))
-                or not stems
-                or not all(isinstance(s, str) for s in stems)
-            ):
-                raise InputError(
-                    f"config.data.targets: {name!r} needs a list of stems or 'rest', not {stems!r}"
-                )
-            for stem in stems:
-                if stem in seen:
-                    raise InputError(
-                        f"config.data.targets: stem {stem!r} is in both {seen[stem]!r} and {name!r}"
-                    )
-                if self.data.stems and stem != REST and stem not in self.data.stems:
-                    raise InputError(
-                        unknown(f"config.data.targets: {name!r} names stem", stem, self.data.stems)
-                    )
-                seen[stem] = name
-        if any(not 0 <= alpha < 1e6 for alpha in self.loss.alpha):
-            raise InputError(f"config.loss.alpha {self.loss.alpha}: weights are numbers from 0 on")
-        if self.loss.alpha and len(self.loss.alpha) != len(targets):
-            raise InputError(
-                f"config.loss.alpha has {len(self.loss.alpha)} weights for {len(targets)} targets"
-            )
-
-    def _check_model(self) -> None:
-        model = self.model
-        if not model.widths or min(model.widths) < 1:
-            raise InputError(
-                f"config.model.widths {model.widths} must hold at least one width, each at least 1"
-            )
-        if model.bins > self.audio.n_fft // 2 + 1:
-            raise InputError(
-                f"config.model.bins is {model.bins}; n_fft {self.audio.n_fft} has only "
-                f"{self.audio.n_fft // 2 + 1}"
-            )
-        seen = model.bins or self.audio.n_fft // 2 + 1
-        if model.bands and (len(model.bands) != 2 or min(model.bands) < 1
-                            or sum(model.bands) > seen):
-            raise InputError(
-                f"config.model.bands {model.bands} must be two numbers, of bins seen one by one "
-                f"and of bands that share the rest, at least 1 each and together at most {seen}"
-            )
-        if model.bands and model.estimate != "mask":
-            raise InputError(
-                "config.model.bands needs config.model.estimate 'mask': a magnitude belongs to one "
-                "bin"
-            )
-        if model.estimate == "direct" and model.features != "magnitude":
-            raise InputError(
-                f"config.model.features {model.features!r} hides how loud the mixture is, and "
-                "config.model.estimate 'direct' answers with magnitudes; set the features to "
-                "'magnitude', or the estimate to 'mask'"
-            )
-        covered = any(REST in stems for stems in self.data.targets.values())
-        if model.estimate == "mask" and model.mask == "softmax" and not covered:
-            raise InputError(
-                "config.model.mask 'softmax' divides the whole mixture among the targets, and none "
-                "of config.data.targets is 'rest'; add one, or use 'sigmoid'"
-            )
-
-
-RANGES: dict[str, tuple[float, float]] = {
-    "audio.sample_rate": (1000, 768000),
-    "audio.channels": (1, 2),
-    "audio.n_fft": (16, 65536),
-    "audio.hop": (1, 32768),
-    "data.demo.tracks": (1, 10**6),
-    "data.demo.seconds": (1, 3600),
-    "data.demo.channels": (1, 2),
-    "data.window_frames": (2, 65536),
-    "data.prefetch": (1, 1024),
-    "data.workers": (0, 1024),
-    "seed": (0, 2**31 - 1),
-    "data.demo.seed": (0, 2**31 - 1),
-    "augment.remix": (0, 1),
-    "augment.equalise_db": (0, 60),
-    "model.dropout": (0, 0.99),
-    "model.norm_momentum": (0, 1),
-    "model.bins": (0, 32769),
-    "optim.lr": (0, 10),
-    "optim.weight_decay": (0, 10),
-    "optim.warmup_steps": (0, 10**9),
-    "optim.clip_norm": (0, 10**6),
-    "optim.ema_decay": (0, 0.999999),
-    "train.steps": (0, 10**9),
-    "train.batch": (1, 10**6),
-    "train.save_every": (1, 10**9),
-    "train.keep": (1, 1000),
-    "train.validate_windows": (1, 10**6),
-    "train.log_every": (1, 10**9),
-    "separate.overlap": (0, 0.95),
-    "separate.batch": (1, 10**5),
-}
 
 
 def to_dict(config: Config) -> dict[str, Any]:

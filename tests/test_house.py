@@ -14,6 +14,7 @@ FLOORS = {
     "errors": 0,
     "section": 0,
     "config": 0,
+    "checks": 0,
     "command": 0,
     "audio": 0,
     "files": 0,
@@ -45,8 +46,10 @@ FLOORS = {
 }
 # errors and config are the ground that everything stands on; the rest are named pairs.
 SAME_FLOOR = {
-    ("config", "errors"),
+    ("config", "checks"),
     ("config", "section"),
+    ("checks", "errors"),
+    ("checks", "section"),
     ("section", "errors"),
     ("command", "section"),
     ("command", "errors"),

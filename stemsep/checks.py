@@ -1,0 +1,170 @@
+"""What a configuration must fulfil: the choices, the ranges, and the contradictions that are found
+before any work starts.
+"""
+
+from typing import Any
+
+from stemsep.errors import InputError
+from stemsep.section import lookup, unknown
+
+REST = "rest"  # in `data.targets`: everything that no other target names
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "parallel": ("pmap", "shard_map"),
+    "model.name": ("unet", "strided"),
+    "model.estimate": ("direct", "mask"),
+    "model.mask": ("sigmoid", "softmax"),
+    "model.features": ("magnitude", "log", "whitened"),
+    "model.dtype": ("float32", "bfloat16"),
+    "loss.name": ("magnitude_l1", "complex_l1", "complex_rms"),
+    "loss.balance": ("energy", "equal"),
+    "optim.name": ("adamw", "adam"),
+    "optim.schedule": ("cosine", "step", "constant"),
+}
+RANGES: dict[str, tuple[float, float]] = {
+    "audio.sample_rate": (1000, 768000),
+    "audio.channels": (1, 2),
+    "audio.n_fft": (16, 65536),
+    "audio.hop": (1, 32768),
+    "data.demo.tracks": (1, 10**6),
+    "data.demo.seconds": (1, 3600),
+    "data.demo.channels": (1, 2),
+    "data.window_frames": (2, 65536),
+    "data.prefetch": (1, 1024),
+    "data.workers": (0, 1024),
+    "seed": (0, 2**31 - 1),
+    "data.demo.seed": (0, 2**31 - 1),
+    "augment.remix": (0, 1),
+    "augment.equalise_db": (0, 60),
+    "model.dropout": (0, 0.99),
+    "model.norm_momentum": (0, 1),
+    "model.bins": (0, 32769),
+    "optim.lr": (0, 10),
+    "optim.weight_decay": (0, 10),
+    "optim.warmup_steps": (0, 10**9),
+    "optim.clip_norm": (0, 10**6),
+    "optim.ema_decay": (0, 0.999999),
+    "train.steps": (0, 10**9),
+    "train.batch": (1, 10**6),
+    "train.save_every": (1, 10**9),
+    "train.keep": (1, 1000),
+    "train.validate_windows": (1, 10**6),
+    "train.log_every": (1, 10**9),
+    "separate.overlap": (0, 0.95),
+    "separate.batch": (1, 10**5),
+}
+
+
+def check(config: Any) -> None:
+    """Check the names, numbers and combinations of a `stemsep.config.Config` of right types.
+
+    Raises InputError with one sentence that names the field and the choices.
+    """
+    if not config.name or "/" in config.name:
+        raise InputError(f"config.name {config.name!r} names a folder; give a word without '/'")
+    for path, known in CHOICES.items():
+        value = lookup(config, path)
+        if value not in known:
+            raise InputError(unknown(f"config.{path} cannot be", value, known))
+    for path, (low, high) in RANGES.items():
+        value = lookup(config, path)
+        if not low <= value <= high:
+            raise InputError(f"config.{path} is {value}; it must lie between {low} and {high}")
+    check_audio(config)
+    check_targets(config)
+    check_model(config)
+
+
+def check_audio(config: Any) -> None:
+    """Check the STFT, and what augmentation does to it."""
+    audio = config.audio
+    if audio.n_fft % 2 or audio.hop > audio.n_fft // 2:
+        raise InputError(
+            f"config.audio: n_fft {audio.n_fft} must be even and hop {audio.hop} at most half "
+            "of it"
+        )
+    low, high = config.augment.gain_db
+    if not -200 <= low <= high <= 200:
+        raise InputError(
+            f"config.augment.gain_db: {low} dB to {high} dB is no range; give the lower first, "
+            "both within ±200"
+        )
+
+
+def check_targets(config: Any) -> None:
+    """Check what is separated, and the weights of the loss."""
+    targets = config.data.targets
+    if not targets:
+        raise InputError(
+            "config.data.targets is empty; name at least one, as in {'drums': ['drums']}"
+        )
+    seen: dict[str, str] = {}
+    for name, stems in targets.items():
+        if not isinstance(name, str) or not name or any(c in name for c in "/\\\0"):
+            raise InputError(
+                f"config.data.targets: {name!r} cannot name a target (it names a file)"
+            )
+        if stems == REST:
+            stems = [REST]
+        if (
+            not isinstance(stems, (list, tuple))
+            or not stems
+            or not all(isinstance(s, str) for s in stems)
+        ):
+            raise InputError(
+                f"config.data.targets: {name!r} needs a list of stems or 'rest', not {stems!r}"
+            )
+        for stem in stems:
+            if stem in seen:
+                raise InputError(
+                    f"config.data.targets: stem {stem!r} is in both {seen[stem]!r} and {name!r}"
+                )
+            if config.data.stems and stem != REST and stem not in config.data.stems:
+                raise InputError(
+                    unknown(f"config.data.targets: {name!r} names stem", stem, config.data.stems)
+                )
+            seen[stem] = name
+    if any(not 0 <= alpha < 1e6 for alpha in config.loss.alpha):
+        raise InputError(f"config.loss.alpha {config.loss.alpha}: weights are numbers from 0 on")
+    if config.loss.alpha and len(config.loss.alpha) != len(targets):
+        raise InputError(
+            f"config.loss.alpha has {len(config.loss.alpha)} weights for {len(targets)} targets"
+        )
+
+
+def check_model(config: Any) -> None:
+    """Check the network against what it sees and what its output means."""
+    model = config.model
+    if not model.widths or min(model.widths) < 1:
+        raise InputError(
+            f"config.model.widths {model.widths} must hold at least one width, each at least 1"
+        )
+    if model.bins > config.audio.n_fft // 2 + 1:
+        raise InputError(
+            f"config.model.bins is {model.bins}; n_fft {config.audio.n_fft} has only "
+            f"{config.audio.n_fft // 2 + 1}"
+        )
+    seen = model.bins or config.audio.n_fft // 2 + 1
+    if model.bands and (len(model.bands) != 2 or min(model.bands) < 1
+                        or sum(model.bands) > seen):
+        raise InputError(
+            f"config.model.bands {model.bands} must be two numbers, of bins seen one by one "
+            f"and of bands that share the rest, at least 1 each and together at most {seen}"
+        )
+    if model.bands and model.estimate != "mask":
+        raise InputError(
+            "config.model.bands needs config.model.estimate 'mask': a magnitude belongs to one "
+            "bin"
+        )
+    if model.estimate == "direct" and model.features != "magnitude":
+        raise InputError(
+            f"config.model.features {model.features!r} hides how loud the mixture is, and "
+            "config.model.estimate 'direct' answers with magnitudes; set the features to "
+            "'magnitude', or the estimate to 'mask'"
+        )
+    covered = any(REST in stems for stems in config.data.targets.values())
+    if model.estimate == "mask" and model.mask == "softmax" and not covered:
+        raise InputError(
+            "config.model.mask 'softmax' divides the whole mixture among the targets, and none "
+            "of config.data.targets is 'rest'; add one, or use 'sigmoid'"
+        )
