@@ -36,6 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.demo.seed": (0, 2**31 - 1),
     "augment.remix": (0, 1),
     "augment.equalise_db": (0, 60),
+    "augment.mono": (0, 1),
     "model.dropout": (0, 0.99),
     "model.norm_momentum": (0, 1),
     "model.bins": (0, 32769),
@@ -83,12 +84,13 @@ def check_audio(config: Any) -> None:
             f"config.audio: n_fft {audio.n_fft} must be even and hop {audio.hop} at most half "
             "of it"
         )
-    low, high = config.augment.gain_db
-    if not -200 <= low <= high <= 200:
-        raise InputError(
-            f"config.augment.gain_db: {low} dB to {high} dB is no range; give the lower first, "
-            "both within ±200"
-        )
+    for name, limit in (("gain_db", 200), ("width", 10)):
+        low, high = getattr(config.augment, name)
+        if not -limit <= low <= high <= limit:
+            raise InputError(
+                f"config.augment.{name}: {low} to {high} is no range; give the lower first, both "
+                f"within ±{limit}"
+            )
 
 
 def check_targets(config: Any) -> None:

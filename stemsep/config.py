@@ -59,6 +59,8 @@ class AugmentConfig(Section):
     remix: float = 1.0  # share of windows whose targets are drawn each by itself, from any song
     gain_db: tuple[float, float] = (-8.0, 6.0)
     equalise_db: float = 0.0  # of a random equaliser a stem, up or down
+    width: tuple[float, float] = (1.0, 1.0)  # range of a stem's stereo width; below 0: swapped
+    mono: float = 0.0  # share of stereo windows that are made mono
 
 
 @dataclass

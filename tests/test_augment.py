@@ -32,6 +32,26 @@ def test_equalisers_are_smooth_and_within_their_range() -> None:
     assert (np.abs(np.diff(decibels)) <= 12 * steps + 1e-3).all()
 
 
+def test_widths_keep_the_middle_and_scale_the_side() -> None:
+    keys_B = jax.random.split(jax.random.key(0), 200)
+    stems = jnp.broadcast_to(jnp.array([1.0, 0.5], jnp.complex64), (200, 3, 2, 5, 2))
+    config = AugmentConfig(gain_db=(0.0, 0.0), width=(-1.0, 1.0), mono=0.25)
+    left, right = np.moveaxis(np.asarray(augment(keys_B, stems, config)), -1, 0)
+    np.testing.assert_allclose(left + right, 1.5, rtol=1e-5)
+    factors_BS = ((left - right) / 0.5).real[:, :, 0, 0]
+    assert -1 <= factors_BS.min() < -0.9 and 0.9 < factors_BS.max() <= 1.001
+    mono_B = (factors_BS == 0).all(1)
+    assert ((factors_BS == 0).any(1) == mono_B).all() and 0.15 < mono_B.mean() < 0.35
+    assert abs(np.corrcoef(factors_BS[~mono_B, 0], factors_BS[~mono_B, 1])[0, 1]) < 0.2
+
+
+def test_stereo_stays_as_it_is_unless_asked() -> None:
+    stems = jnp.asarray(np.random.default_rng(0).normal(size=(4, 2, 3, 5, 2)), jnp.complex64)
+    keys_B = jax.random.split(jax.random.key(0), 4)
+    np.testing.assert_allclose(augment(keys_B, stems, AugmentConfig(gain_db=(0.0, 0.0))), stems,
+                               rtol=1e-5, atol=1e-6)
+
+
 def test_a_window_is_augmented_alike_wherever_it_is() -> None:
     keys_B = jax.random.split(jax.random.key(1), 4)
     stems = jnp.ones((4, 2, 3, 5, 1), jnp.complex64)
