@@ -5,6 +5,7 @@ from typing import Any, Callable, Sequence
 
 from stemsep import audio, datasets, evaluate, preprocess, report, separate, train
 from stemsep.config import Config
+from stemsep.jobs import song_name
 
 
 class Pipeline:
@@ -37,7 +38,7 @@ class Pipeline:
         """Separate a file into <output>/<stem>.wav and return their paths; output:
         <workdir>/separated/<song>.
         """
-        folder = Path(output or self.workdir / "separated" / separate.song_name(Path(song)))
+        folder = Path(output or self.workdir / "separated" / song_name(Path(song)))
         return self.separator().separate_file(song, folder)
 
     def evaluate(
@@ -69,5 +70,5 @@ class Pipeline:
         for name, file in {"mixture": Path(song), **stems}.items():
             rate = audio.probe(file).sample_rate
             waves[name], _ = audio.read(file, samples=30 * rate)
-        report.picture(path, waves, rate, title=separate.song_name(Path(song)))
+        report.picture(path, waves, rate, title=song_name(Path(song)))
         return path

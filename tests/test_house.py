@@ -31,6 +31,7 @@ FLOORS = {
     "features": 1,
     "estimate": 1,
     "augment": 1,
+    "jobs": 1,
     "batches": 2,
     "optim": 2,
     "state": 2,

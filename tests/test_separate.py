@@ -20,7 +20,8 @@ from stemsep import audio
 from stemsep.config import REST, Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
-from stemsep.separate import Separator, plan, separate_songs
+from stemsep.jobs import plan
+from stemsep.separate import Separator, separate_songs
 from tests.trees import noise, write
 
 ROOT = Path(__file__).parent.parent
