@@ -1,9 +1,8 @@
 """Vocals, drums, bass and other in stereo, as MUSDB18: python -m stemsep.train --config
 configs/four_stems.py
 
-44.1 kHz stereo, one folder a song with vocals, drums, bass and other (and mixture) as WAV or FLAC,
-in the split folders train and test:
-    --config.data.source=folders:/data/musdb18hq
+44.1 kHz stereo, on MUSDB18-HQ or on folders of songs with vocals, drums, bass and other:
+    --config.data.source=musdb:/data/musdb18hq
 Without a source it trains on demo songs in stereo. Hardware, hours and SDR: not yet measured.
 """
 

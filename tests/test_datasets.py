@@ -7,7 +7,7 @@ import pytest
 
 from stemsep import datasets
 from stemsep.config import REST
-from stemsep.datasets import recipes
+from stemsep.datasets import musdb, recipes
 from stemsep.datasets.folders import split_by_name
 from stemsep.datasets.recipes import StemFile
 from stemsep.datasets.slakh import split_by_number
@@ -184,6 +184,22 @@ def test_split_folders(tmp_path: Path, folder: str, split: str) -> None:
     assert {track.name: track.split for track in tracks} == {"one": split, "two": "validation"}
 
 
+def test_musdb_validates_with_the_songs_of_the_field(tmp_path: Path) -> None:
+    held_out = "Leaf - Summerghost"
+    for split, name in (("train", held_out), ("train", "Leaf - Come Around"),
+                        ("test", "BKS - Too")):
+        trees.song(tmp_path / split / name, {
+            stem: trees.noise(10) for stem in ("vocals", "drums", "bass", "other", "mixture")})
+    tracks = datasets.tracks(f"musdb:{tmp_path}", stems=("vocals", "drums", "bass", REST))
+    assert {track.name: track.split for track in tracks} == {
+        held_out: "validation", "Leaf - Come Around": "train", "BKS - Too": "test"}
+    assert all(names(track)[REST] == ["other.wav"] for track in tracks)
+    assert all(track.mixture and track.mixture.name == "mixture.wav" for track in tracks)
+    assert set(musdb.hold_out([f"own {n}" for n in range(30)]).values()) == {"train", "validation"}
+    (tmp_path / "train" / "A - B.stem.mp4").write_text("")
+    assert "compressed songs" in fault(f"musdb:{tmp_path}")
+
+
 def test_songs_without_validation_folder_give_some_of_the_training_songs(tmp_path: Path) -> None:
     for split, count in (("train", 20), ("test", 5)):
         for number in range(count):
@@ -220,8 +236,8 @@ def test_splits_are_shares_that_hold() -> None:
 
 
 def test_faults_of_sources(tmp_path: Path) -> None:
-    assert "layouts: slakh, folders, demo" in fault("musdb")
-    assert "layouts: slakh, folders, demo" in fault("tapes:/data")
+    assert "layouts: slakh, musdb, folders, demo" in fault("musdb")
+    assert "layouts: slakh, musdb, folders, demo" in fault("tapes:/data")
     assert "no source; give layout:path" in fault("slakh:")
     assert "there is no such folder" in fault(f"slakh:{tmp_path}/none")
     (tmp_path / "file").write_text("")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stemsep.config import REST
-from stemsep.datasets import folders, recipes, slakh
+from stemsep.datasets import folders, musdb, recipes, slakh
 from stemsep.datasets.recipes import StemFile
 from stemsep.datasets.tracks import Track
 from stemsep.errors import InputError
@@ -22,6 +22,7 @@ class Layout(NamedTuple):
 
 LAYOUTS = {
     "slakh": Layout(slakh.find, slakh.files),
+    "musdb": Layout(musdb.find, musdb.files),
     "folders": Layout(folders.find, folders.files),
     "demo": Layout(slakh.find, slakh.files),        # datasets.demo writes songs as Slakh does
 }

@@ -1,7 +1,7 @@
 """`folders:PATH`: one folder a song, with a file a stem (drums.wav, bass.flac, ...).
 
 A file called mixture or mix is the song itself and no stem. Songs lie in split folders (train,
-validation, test) or side by side. MUSDB18-HQ as it is unpacked is such a source.
+validation, test) or side by side.
 """
 
 import hashlib
@@ -34,13 +34,21 @@ def files(song: Path) -> tuple[list[StemFile], Path | None]:
     return [StemFile(path) for path in found if path not in mixtures], next(iter(mixtures), None)
 
 
-def in_splits(root: Path,
-              divide: Callable[[Sequence[str]], dict[str, str]]) -> list[tuple[str, Path]]:
+Divide = Callable[[Sequence[str]], dict[str, str]]     # names -> {name: split}
+
+
+def hold_out(names: Sequence[str]) -> dict[str, str]:
+    """Return name -> train or validation: a tenth of the songs validates."""
+    return split_by_name(names, ("train", "validation"))
+
+
+def in_splits(root: Path, divide: Divide, *,
+              hold_out: Divide = hold_out) -> list[tuple[str, Path]]:
     """Return (split, folder) of the songs below `root`, in order.
 
-    Split folders say which split a song is in; without them `divide` (names -> name: split) does.
-    Where they are there but none is for validation, as in MUSDB18, a tenth of the training songs
-    is. Raises InputError when there are no songs, or songs beside split folders.
+    Split folders say which split a song is in; without them `divide` does. Where they are there but
+    none is for validation, as in MUSDB18, `hold_out` divides the training songs. Raises InputError
+    when there are no songs, or songs beside split folders.
     """
     folders = [folder for folder in subfolders(root) if folder.name.lower() != LEFT_OUT]
     split_folders = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
@@ -56,7 +64,7 @@ def in_splits(root: Path,
                  for folder in split_folders for song in subfolders(folder)]
         if not any(split == "validation" for split, _ in found):
             training = [song.name for split, song in found if split == "train"]
-            splits = split_by_name(training, ("train", "validation"))
+            splits = hold_out(training)
             found = [(splits[song.name] if split == "train" else split, song)
                      for split, song in found]
     if not found:
