@@ -40,6 +40,8 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
     root, fonts = Path(path), _font_files(soundfonts)
     settings = _settings(tracks, seconds, seed, channels, fonts)
     _check_record(root, settings)
+    if (root / RECORD).exists() and not _missing(root, tracks):
+        return 0        # without a lock: the songs may lie where nobody can write
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root):
         _check_record(root, settings)       # another process may have been here first
@@ -50,11 +52,9 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
 
 def _make_missing(root: Path, settings: dict[str, Any], fonts: Sequence[str], workers: int,
                   progress: bool) -> int:
-    tracks = settings["tracks"]
     for unfinished in root.glob(".Track*"):
         shutil.rmtree(unfinished, ignore_errors=True)
-    folders = [_folder(root, index, tracks) for index in range(tracks)]
-    missing = [(index, folder) for index, folder in enumerate(folders) if not folder.is_dir()]
+    missing = _missing(root, settings["tracks"])
     task = functools.partial(make_track, seconds=settings["seconds"], seed=settings["seed"],
                              channels=settings["channels"], fonts=fonts)
     made = 0
@@ -68,6 +68,12 @@ def _make_missing(root: Path, settings: dict[str, Any], fonts: Sequence[str], wo
             made += 1
             bar.update()
     return made
+
+
+def _missing(root: Path, tracks: int) -> list[tuple[int, Path]]:
+    """Return the number and the folder of each track that is not there."""
+    folders = [_folder(root, index, tracks) for index in range(tracks)]
+    return [(index, folder) for index, folder in enumerate(folders) if not folder.is_dir()]
 
 
 @contextmanager
