@@ -5,9 +5,9 @@
     <store>/index/<split>/<track>.json      Record: the track exists when this does; written last
 
 The last axis is real and imaginary part. A shard holds _SHARD_FRAMES frames of one stem and is
-written whole, by one writer; a chunk in it holds _CHUNK_FRAMES. Chunks are not compressed:
-spectrograms hardly compress, and uncompressed ones are read twice as fast. A stem that is silent
-throughout has no shards, and reads as zeros.
+written whole, by one writer; a chunk in it holds _CHUNK_FRAMES, and its checksum. Chunks are not
+compressed: spectrograms hardly compress, and uncompressed ones are read twice as fast. A stem that
+is silent throughout has no shards, and reads as zeros.
 """
 
 import dataclasses
@@ -32,12 +32,12 @@ from stemsep.stft import Stft
 # stem -> (name, size in bytes, time of change in ns) of each of its files
 Sources = dict[str, tuple[tuple[str, int, int], ...]]
 
-FORMAT = 1                      # of the layout above; another one is not read
+FORMAT = 2                      # of the layout above; another one is not read
 _CHUNK_FRAMES = 32
 _SHARD_FRAMES = 4096
 _CACHE_BYTES = 64 << 20         # of all arrays together: the indices of their shards, mostly
 _MAX_FLOAT16 = 65504.0
-_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
+_CHECKED = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
 
 
 @dataclass(frozen=True)
@@ -146,14 +146,16 @@ class Store:
 
     def tracks(self, split: str) -> list[Record]:
         """Return the records of a split, sorted by name; raises InputError for a damaged one."""
-        records = []
-        for path in (self.path / "index" / split).glob("*.json"):
-            try:
-                records.append(_record(json.loads(path.read_text(encoding="utf-8"))))
-            except (KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{path}: is damaged; delete it and run python -m "
-                                 "stemsep.preprocess again") from error
+        records = [self.record(path) for path in (self.path / "index" / split).glob("*.json")]
         return sorted(records, key=lambda record: record.name)
+
+    def record(self, path: Path) -> Record:
+        """Return the record that a file of the index holds; raises InputError for a damaged one."""
+        try:
+            return _record(json.loads(path.read_text(encoding="utf-8")))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: is damaged; delete it and run python -m stemsep.preprocess "
+                             "again") from error
 
     def read(self, record: Record, first_frame: int, frames: int, *,
              stems: Sequence[int]) -> "Window":
@@ -260,8 +262,8 @@ class Store:
     def _array_spec(self, split: str, name: str, frames: int) -> dict[str, Any]:
         frame_shape = [self.spec.channels, self.spec.stft.bins, 2]
         shards = {"chunk_shape": [_SHARD_FRAMES, 1, *frame_shape]}
-        chunks = {"chunk_shape": [_CHUNK_FRAMES, 1, *frame_shape], "codecs": [_LITTLE],
-                  "index_codecs": [_LITTLE, {"name": "crc32c"}], "index_location": "start"}
+        chunks = {"chunk_shape": [_CHUNK_FRAMES, 1, *frame_shape], "codecs": _CHECKED,
+                  "index_codecs": _CHECKED, "index_location": "start"}
         return {
             "driver": "zarr3",
             "kvstore": {"driver": "file", "path": str(self.path / split / name)},
