@@ -27,10 +27,8 @@ import tensorstore as ts
 from stemsep import files
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
-from stemsep.stft import Stft
-
-# stem -> (name, size in bytes, time of change in ns) of each of its files
-Sources = dict[str, tuple[tuple[str, int, int], ...]]
+from stemsep.store import records
+from stemsep.store.records import Record, Sources, StoreSpec
 
 FORMAT = 2                      # of the layout above; another one is not read
 _CHUNK_FRAMES = 32
@@ -38,40 +36,6 @@ _SHARD_FRAMES = 4096
 _CACHE_BYTES = 64 << 20         # of all arrays together: the indices of their shards, mostly
 _MAX_FLOAT16 = 65504.0
 _CHECKED = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-
-
-@dataclass(frozen=True)
-class StoreSpec:
-    """What the tracks of a store have in common; stems in the order of the arrays' axis S."""
-
-    sample_rate: int
-    channels: int
-    n_fft: int
-    hop: int
-    stems: tuple[str, ...]
-
-    @property
-    def stft(self) -> Stft:
-        return Stft(self.sample_rate, self.n_fft, self.hop)
-
-
-@dataclass(frozen=True)
-class Record:
-    """The commit record of a track.
-
-    norms: for each stem Σₜ ‖Xₜ‖₂, where Xₜ are the magnitudes of all channels and bins of frame t.
-    Divided by `frames` it is the mean ‖s‖₂ of the weights αᵢ ∝ 1 / mean‖sᵢ‖₂ (Oh et al. 2018).
-    power: for each stem the mean of its squared samples, over channels and time.
-    sources: the files that the track was made of, as they were then.
-    """
-
-    name: str
-    split: str
-    samples: int
-    frames: int
-    norms: tuple[float, ...]
-    power: tuple[float, ...]
-    sources: Sources
 
 
 class Store:
@@ -152,7 +116,7 @@ class Store:
     def record(self, path: Path) -> Record:
         """Return the record that a file of the index holds; raises InputError for a damaged one."""
         try:
-            return _record(json.loads(path.read_text(encoding="utf-8")))
+            return records.from_json(json.loads(path.read_text(encoding="utf-8")))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: is damaged; delete it and run python -m stemsep.preprocess "
                              "again") from error
@@ -331,14 +295,6 @@ def half(values: np.ndarray) -> np.ndarray:
         np.copyto(result, small, where=size < 0x38800000)
         rounded[first:first + (1 << 16)] = result | (bits >> 16) & 0x8000
     return rounded.view(np.float16).reshape(values.shape)
-
-
-def _record(values: dict[str, Any]) -> Record:
-    """Return the record that a JSON file holds; KeyError, TypeError or ValueError if it is none."""
-    sources = {stem: tuple((name, size, time_ns) for name, size, time_ns in files)
-               for stem, files in values["sources"].items()}
-    return Record(**{**values, "norms": tuple(values["norms"]), "power": tuple(values["power"]),
-                     "sources": sources})
 
 
 def _show(value: Any) -> str:
