@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,42 @@ from stemsep.config import from_dict
 parallel.prepare()
 train.train(from_dict(json.loads(Path(sys.argv[1]).read_text())), sys.argv[2])
 """
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_as_if_undisturbed(config: Config, tmp_path: Path) -> None:
+    """kill -9 while it starts, steps, validates or saves: the same arrays and the same log."""
+    config.train.steps, config.train.save_every, config.train.log_every = 60, 2, 1
+    whole = run(config, tmp_path / "whole")
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    killed = tmp_path / "killed"
+    line = [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json"), str(killed)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+
+    def log_lines() -> int:
+        path = killed / "log.jsonl"
+        return path.read_bytes().count(b"\n") if path.exists() else 0
+
+    rng = np.random.default_rng(0)
+    kills = 0
+    for _ in range(3):
+        process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        before, deadline_s = log_lines(), time.monotonic() + 120
+        while process.poll() is None and log_lines() < before + 6:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.005)
+        time.sleep(float(rng.uniform(0, 0.3)))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 2       # it may have been done before the last one
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    ended = arrays(config, killed)
+    assert whole.keys() == ended.keys()
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], ended[name], err_msg=name)
+    assert lines(killed) == lines(tmp_path / "whole")
 
 
 @pytest.mark.slow
