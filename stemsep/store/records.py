@@ -31,6 +31,7 @@ class Record:
     norms: for each stem Σₜ ‖Xₜ‖₂, where Xₜ are the magnitudes of all channels and bins of frame t.
     Divided by `frames` it is the mean ‖s‖₂ of the weights αᵢ ∝ 1 / mean‖sᵢ‖₂ (Oh et al. 2018).
     power: for each stem the mean of its squared samples, over channels and time.
+    checksums: for each stem the CRC-32 of what each of its shards holds, none where it is silent.
     sources: the files that the track was made of, as they were then.
     """
 
@@ -40,6 +41,7 @@ class Record:
     frames: int
     norms: tuple[float, ...]
     power: tuple[float, ...]
+    checksums: tuple[tuple[int, ...], ...]
     sources: Sources
 
 
@@ -48,4 +50,5 @@ def from_json(values: dict[str, Any]) -> Record:
     sources = {stem: tuple((name, size, time_ns) for name, size, time_ns in files)
                for stem, files in values["sources"].items()}
     return Record(**{**values, "norms": tuple(values["norms"]), "power": tuple(values["power"]),
+                     "checksums": tuple(map(tuple, values["checksums"])),
                      "sources": sources})

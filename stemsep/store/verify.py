@@ -1,7 +1,7 @@
-"""Whether a store is whole: every record, every chunk's checksum, and nothing that is in no record.
-"""
+"""Whether a store is whole: every record, every shard's checksum, and nothing in no record."""
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +10,7 @@ import numpy as np
 from stemsep import files
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
-from stemsep.store import Record, Store
-
-_FRAMES = 4096          # read at once: a shard of one stem
-_NORMS_APART = 1e-2     # relative; rounding to float16 makes far less of it, but in near silence
-_HALF_STEP = 6e-8       # float16's smallest step
+from stemsep.store import Record, Store, shards
 
 
 def verify(store: Store) -> Iterator[tuple[str, list[str]]]:
@@ -36,7 +32,7 @@ def verify(store: Store) -> Iterator[tuple[str, list[str]]]:
 
 
 def track_faults(store: Store, record: Record) -> list[str]:
-    """Return what is wrong with a track: its array's description, its chunks, its energies."""
+    """Return what is wrong with a track: its array's description, its shards' checksums."""
     path = store.path / record.split / record.name / "zarr.json"
     try:
         shape = json.loads(path.read_text(encoding="utf-8"))["shape"]
@@ -48,27 +44,26 @@ def track_faults(store: Store, record: Record) -> list[str]:
     found = []
     for place, stem in enumerate(spec.stems):
         try:
-            norm = stem_norm(store, record, place)
+            whole = checksums(store, record, place) == record.checksums[place]
         except InputError as fault:
             found.append(f"stem {stem!r}: {fault}")
             continue
-        rounding = record.frames * np.sqrt(2 * spec.channels * spec.stft.bins) * _HALF_STEP
-        if not abs(norm - record.norms[place]) <= _NORMS_APART * record.norms[place] + rounding:
-            found.append(f"stem {stem!r}: its energy is not that of its record")
+        if not whole:
+            found.append(f"stem {stem!r}: differs from its checksum; delete "
+                         f"{store.path / 'index' / record.split / record.name}.json and run python "
+                         "-m stemsep.preprocess again")
     return found
 
 
-def stem_norm(store: Store, record: Record, place: int) -> float:
-    """Return the sum of the norms of a stem's frames, as `Record.norms` has it, from what is
-    stored; raises InputError for a chunk that is missing or differs from its checksum.
+def checksums(store: Store, record: Record, place: int) -> tuple[int, ...]:
+    """Return the CRC-32 of what each shard of a stem holds, as `Record.checksums` has it; raises
+    InputError for a shard that cannot be read.
     """
-    total = 0.0
-    for first in range(0, record.frames, _FRAMES):
-        count = min(_FRAMES, record.frames - first)
-        window = store.read(record, first, count, stems=[place]).result()
-        parts = window.reshape(count, -1).astype(np.float32)
-        total += float(np.sqrt(np.einsum("tk,tk->t", parts, parts)).sum(dtype=np.float64))
-    return total
+    if not record.norms[place]:
+        return ()
+    windows = (store.read(record, first, count, stems=[place]).result()
+               for first, count in shards(record.frames))
+    return tuple(zlib.crc32(np.ascontiguousarray(window).data) for window in windows)
 
 
 def leftovers(store: Store) -> list[str]:
