@@ -14,8 +14,7 @@ def triangles(bins: int, count: int, *, knee_bins: float) -> np.ndarray:
     """
     axis_F = np.log1p(np.arange(bins) / knee_bins)
     position_F = axis_F / max(axis_F[-1], 1e-9) * (count - 1)
-    bands_P1 = np.arange(count)[:, None]
-    return np.maximum(0, 1 - np.abs(position_F - bands_P1)).astype(np.float32)
+    return _at(position_F, count)
 
 
 @functools.lru_cache(maxsize=16)
@@ -36,7 +35,12 @@ def singles_then_bands(bins: int, singles: int, shared: int) -> np.ndarray:
         low, high = (knee, high) if knee * np.log1p(left / knee) < room else (low, knee)
     beyond_F = np.maximum(bin_F - (singles - 1), 0)
     position_F = np.minimum(bin_F, singles - 1) + knee * np.log1p(beyond_F / knee)
-    bands_P1 = np.arange(singles + shared)[:, None]
-    triangles_PF = np.maximum(0, 1 - np.abs(position_F - bands_P1)).astype(np.float32)
+    triangles_PF = _at(position_F, singles + shared)
     triangles_PF.flags.writeable = False
     return triangles_PF
+
+
+def _at(position_F: np.ndarray, count: int) -> np.ndarray:
+    """Return triangles with their peaks at positions 0 to count - 1, float32 [count, F]."""
+    peaks_P1 = np.arange(count)[:, None]
+    return np.maximum(0, 1 - np.abs(position_F - peaks_P1)).astype(np.float32)

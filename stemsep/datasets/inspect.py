@@ -42,9 +42,8 @@ def look(track: Track, *, listen: bool = True) -> Look:
 
     Raises InputError for a file that cannot be read.
     """
-    files = {path: stem for stem, paths in track.stems.items() for path in paths}
-    if track.mixture:
-        files[track.mixture] = "mixture"
+    files = [path for paths in track.stems.values() for path in paths]
+    files += [track.mixture] if track.mixture else []
     heard = tuple(stem for stem, paths in track.stems.items() if paths)
     found = Look(track.name, track.split, stems=heard)
     infos = {path: audio.probe(path) for path in files}

@@ -12,7 +12,7 @@ from stemsep.errors import InputError
 
 files = folders.files
 
-# The 14 training songs that the `musdb` package (0.3 and later) holds out, and so most papers.
+# The 14 training songs that the field holds out.
 VALIDATION = frozenset((
     "ANiMAL - Rockshow", "Actions - One Minute Smile", "Alexander Ross - Goodbye Bolero",
     "Clara Berry And Wooldog - Waltz For My Victims", "Fergessen - Nos Palpitants",
