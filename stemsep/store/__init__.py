@@ -112,8 +112,8 @@ class Store:
 
     def tracks(self, split: str) -> list[Record]:
         """Return the records of a split, sorted by name; raises InputError for a damaged one."""
-        records = [self.record(path) for path in (self.path / "index" / split).glob("*.json")]
-        return sorted(records, key=lambda record: record.name)
+        found = [self.record(path) for path in (self.path / "index" / split).glob("*.json")]
+        return sorted(found, key=lambda record: record.name)
 
     def record(self, path: Path) -> Record:
         """Return the record that a file of the index holds; raises InputError for a damaged one."""
@@ -151,21 +151,10 @@ class Store:
         the other. Raises InputError when a spectrogram is beyond what float16 can hold, and when
         the disk refuses to be written to.
         """
-        try:
-            return self._write_track(split, name, samples, waves, sources)
-        except InputError:
-            raise
-        except (ValueError, NotImplementedError) as error:      # TensorStore's, whatever the cause
-            raise InputError(f"{self.path / split / name}: cannot be written ({_reason(error)}); "
-                             "free some space, or set config.data.store to a place that you may "
-                             "write to") from error
-
-    def _write_track(self, split: str, name: str, samples: int,
-                     waves: Iterable[np.ndarray | None], sources: Sources) -> Record:
         self.remove(split, name)
         frames = self.spec.stft.frames(samples)
-        array = ts.open(self._array_spec(split, name, frames), create=True,
-                        context=self._context).result()
+        array = self._written(ts.open(self._array_spec(split, name, frames), create=True,
+                                      context=self._context), f"{split}/{name}")
         norms, power = [], []
         checksums: list[tuple[int, ...]] = []
         for stem, wave_CN in enumerate(waves):
@@ -217,12 +206,22 @@ class Store:
                                  "files to ±1")
             total += float(norms_T.sum(dtype=np.float64))
             if pending is not None:
-                pending.result()        # one shard is written while the next is computed, no more
+                # One shard is written while the next is computed, no more.
+                self._written(pending, track)
             stored = half(parts_TCF2)
             checksums.append(zlib.crc32(stored.data))
             pending = array[first:first + count, stem].write(stored)
-        pending.result()
+        self._written(pending, track)
         return total, tuple(checksums)
+
+    def _written(self, future: Any, track: str) -> Any:
+        """Wait for a write; raises InputError where the disk refused it."""
+        try:
+            return future.result()
+        except (ValueError, NotImplementedError) as error:      # whatever the cause
+            raise InputError(f"{self.path / track}: cannot be written ({_reason(error)}); free "
+                             "some space, or set config.data.store to a place that you may write "
+                             "to") from error
 
     def _array(self, split: str, name: str, frames: int) -> Any:
         """Return a track's array, without a look at the disk: spec and length say all about it."""
