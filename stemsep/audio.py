@@ -1,12 +1,13 @@
 """Audio files: look, read, resample, write. Every fault of a file is an InputError that names it.
 
-Formats are those of libsndfile (WAV, FLAC, Ogg, MP3, AIFF, ...), recognised by content: the name
-of a file plays no part. Waves are float32 [C, N], full scale ±1.
+Formats are those of libsndfile (WAV, FLAC, Ogg, Opus, MP3, AIFF, CAF, ...) and, where the extra
+`ffmpeg` is installed, those of FFmpeg; recognised by content: the name of a file plays no part.
+Waves are float32 [C, N], full scale ±1.
 """
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import soxr
 
+from stemsep import ffmpeg
 from stemsep.errors import InputError
 
 # What counts as audio in a listing of a folder. Formats that libsndfile cannot read are here too: a
@@ -25,7 +28,7 @@ SUFFIXES = frozenset((
     ".rf64", ".w64", ".m4a", ".mp4", ".aac", ".wma",
 ))
 
-_SUBTYPES = {32: "FLOAT", 24: "PCM_24", 16: "PCM_16"}
+_SUBTYPES = {"WAV": {32: "FLOAT", 24: "PCM_24", 16: "PCM_16"}, "FLAC": {24: "PCM_24", 16: "PCM_16"}}
 _WAV_BYTES = (1 << 32) - (1 << 16)  # what a WAV file's 32-bit sizes can count, less its header
 
 
@@ -38,102 +41,217 @@ class AudioInfo:
     samples: int
 
 
-def probe(path: str | os.PathLike) -> AudioInfo:
-    """Return what the header says; nothing is decoded. Raises InputError as `read` does."""
-    with _open(path) as file:
-        return AudioInfo(file.samplerate, file.channels, _length(file, path))
+@dataclass(frozen=True)
+class Clip:
+    """A part of an audio file, in seconds; end_s None is its end. stream: which audio of a file
+    that holds several, as .stem.mp4 does.
+    """
+
+    path: Path
+    start_s: float = 0.0
+    end_s: float | None = None
+    stream: int = 0
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path) + self.part
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its folder, and the part."""
+        return self.path.name + self.part
+
+    @property
+    def part(self) -> str:
+        """Which part it is, as a fragment of the file's name; empty for all of a plain file."""
+        end = "" if self.end_s is None else f",{self.end_s:g}"
+        parts = [f"track={self.stream}"] if self.stream else []
+        parts += [f"t={self.start_s:g}{end}"] if self.start_s or end else []
+        return "#" + "&".join(parts) if parts else ""
 
 
-def read(path: str | os.PathLike, *, start: int = 0,
+Source = str | os.PathLike | Clip
+
+
+def probe(source: Source) -> AudioInfo:
+    """Return what the header says of a file or clip. Raises InputError as `read` does.
+
+    Nothing is decoded, but of formats that only FFmpeg reads: their headers are not exact.
+    """
+    with _open(source) as file:
+        first, end = _span(file, source)
+        return AudioInfo(file.samplerate, file.channels, end - first)
+
+
+def read(source: Source, *, start: int = 0,
          samples: int | None = None) -> tuple[np.ndarray, int]:
     """Return float32 [C, N] and the sample rate.
 
     N is `samples`, or what lies between `start` and the end if that is less. Raises InputError when
     the file cannot be read, ends before its header says, or holds a NaN or an infinity.
     """
-    with _open(path) as file:
-        wanted = max(0, _length(file, path) - start)
+    with _open(source) as file:
+        first, end = _span(file, source)
+        first += start
+        wanted = max(0, end - first)
         wanted = wanted if samples is None else min(samples, wanted)
-        if start and wanted:
-            file.seek(start)
+        if first and wanted:
+            file.seek(first)
         wave_NC = file.read(wanted, dtype="float32", always_2d=True)
-        _check_block(wave_NC, path, start, wanted)
+        _check_block(wave_NC, source, first, wanted)
         return np.ascontiguousarray(wave_NC.T), file.samplerate
 
 
-def blocks(path: str | os.PathLike, size: int) -> Iterator[np.ndarray]:
-    """Yield the file as float32 [C, size], one after the other; the last may be shorter.
+def blocks(source: Source, size: int) -> Iterator[np.ndarray]:
+    """Yield a file or clip as float32 [C, size], one after the other; the last may be shorter.
 
     Raises as `read` does, at the block that is at fault.
     """
-    with _open(path) as file:
-        total, first = _length(file, path), 0
-        while first < total:
-            wanted = min(size, total - first)
+    with _open(source) as file:
+        first, end = _span(file, source)
+        if first:
+            file.seek(first)
+        while first < end:
+            wanted = min(size, end - first)
             wave_NC = file.read(wanted, dtype="float32", always_2d=True)
-            _check_block(wave_NC, path, first, wanted)
+            _check_block(wave_NC, source, first, wanted)
             yield np.ascontiguousarray(wave_NC.T)
             first += wanted
 
 
-def resample(wave_CN: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """Resample [C, N] from `rate` to `to` Hz by soxr (HQ): [C, ⌈N·to/rate⌉].
+def resampled(samples: int, rate: int, to: int) -> int:
+    """Return how many samples `samples` at `rate` Hz become at `to` Hz."""
+    return -(-samples * to // rate)
 
-    The same rate gives back the same array.
+
+def resample(waves: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
+    """Resample blocks [C, n] from `rate` to `to` Hz by soxr (HQ), as they come.
+
+    All of them together have `resampled(N, rate, to)` samples. The same rate gives the same blocks.
     """
-    if rate == to or wave_CN.shape[-1] == 0:
-        return wave_CN
-    import librosa  # here, because it is slow to import and most reading does without
+    if rate == to:
+        yield from waves
+        return
+    stream: Any = None
+    taken = given = 0
+    for wave_CN in waves:
+        if stream is None:
+            stream = soxr.ResampleStream(rate, to, len(wave_CN), quality="HQ")
+        taken += wave_CN.shape[1]
+        out_CN = stream.resample_chunk(np.ascontiguousarray(wave_CN.T)).T
+        given += out_CN.shape[1]
+        if out_CN.shape[1]:
+            yield out_CN
+    if stream is not None:
+        rest_CN = stream.resample_chunk(np.zeros((0, len(wave_CN)), np.float32), last=True).T
+        missing = resampled(taken, rate, to) - given
+        rest_CN = rest_CN[:, :missing]
+        yield np.pad(rest_CN, [(0, 0), (0, missing - rest_CN.shape[1])])
 
-    return librosa.resample(wave_CN, orig_sr=rate, target_sr=to, res_type="soxr_hq", axis=-1)
+
+# Where the channels of a file with so many stand (WAVE's order: front left, right, centre, low
+# frequencies, back or side left and right), as weights for left and right: ITU-R BS.775-3, table 2.
+# The channel of low frequencies is left out there.
+_HALF_POWER = 0.5 ** 0.5
+_FRONT = ((1.0, 0.0), (0.0, 1.0))
+_CENTRE = ((_HALF_POWER, _HALF_POWER),)
+_BACK = ((_HALF_POWER, 0.0), (0.0, _HALF_POWER))
+_NOTHING = ((0.0, 0.0),)
+_DOWNMIX = {
+    3: _FRONT + _CENTRE,
+    4: _FRONT + _BACK,
+    5: _FRONT + _CENTRE + _BACK,
+    6: _FRONT + _CENTRE + _NOTHING + _BACK,
+    7: _FRONT + _CENTRE + _NOTHING + ((0.5, 0.5),) + _BACK,
+    8: _FRONT + _CENTRE + _NOTHING + _BACK + _BACK,
+}
+SURROUND = ("refuse", "front", "downmix")
 
 
-def remap(wave_CN: np.ndarray, channels: int, path: str | os.PathLike) -> np.ndarray:
-    """Return [channels, N]: stereo becomes mono as the mean, mono becomes stereo doubled.
+def remap(wave_CN: np.ndarray, channels: int, source: Source,
+          surround: str = "refuse") -> np.ndarray:
+    """Return [channels, N], 1 or 2: stereo becomes mono as the mean, mono becomes stereo doubled.
 
-    Raises InputError, naming `path`, for any other change.
+    surround: what becomes of more than two channels: "front" keeps the first two, left and right;
+    "downmix" mixes 3 to 8 of them down as ITU-R BS.775 says; "refuse" raises InputError, which
+    names `source`.
     """
-    have = wave_CN.shape[0]
+    have = len(wave_CN)
     if have == channels:
         return wave_CN
-    if (have, channels) == (2, 1):
+    if have > 2:
+        wave_CN = _stereo(wave_CN, channels, source, surround)
+    if channels == 1:
         return np.full((1, 2), 0.5, np.float32) @ wave_CN      # much faster than a mean
-    if (have, channels) == (1, 2):
-        return np.repeat(wave_CN, 2, axis=0)
-    raise InputError(f"{path}: {have} channels cannot become {channels}; mix the file down to mono "
-                     "or stereo first")
+    return np.repeat(wave_CN, 2, axis=0) if len(wave_CN) == 1 else wave_CN
+
+
+def _stereo(wave_CN: np.ndarray, channels: int, source: Source, surround: str) -> np.ndarray:
+    if surround == "front":
+        return wave_CN[:2]
+    if surround == "downmix" and len(wave_CN) in _DOWNMIX:
+        return np.array(_DOWNMIX[len(wave_CN)], np.float32).T @ wave_CN
+    remedy = ("mix the file down first" if surround == "downmix"
+              else "set config.audio.surround to 'front' or 'downmix', or mix the file down first")
+    raise InputError(f"{source}: {len(wave_CN)} channels cannot become {channels}; {remedy}")
 
 
 @contextmanager
-def _open(path: str | os.PathLike) -> Iterator[Any]:
+def _open(source: Source) -> Iterator[Any]:
     """Open for reading; what goes wrong while it is open leaves as an InputError."""
+    stream = source.stream if isinstance(source, Clip) else 0
     try:
         # By descriptor: given a name, libsndfile and soundfile guess the format from its suffix.
-        with open(path, "rb") as raw:
+        with open(source, "rb") as raw:
             size = os.fstat(raw.fileno()).st_size
             if size == 0:
-                raise InputError(f"{path}: the file is empty; copy or download it again")
-            _check_riff(raw.read(1 << 16), size, path)
+                raise InputError(f"{source}: the file is empty; copy or download it again")
+            _check_riff(raw.read(1 << 16), size, source)
             raw.seek(0)
-            with soundfile.SoundFile(raw.fileno(), closefd=False) as file:
+            with _known(raw) or ffmpeg.opened(raw, stream, source) as file:
                 yield file
     except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, not an audio file; name a file in it") from error
+        raise InputError(f"{source}: is a folder, not an audio file; name a file in it") from error
     except FileNotFoundError as error:
-        raise InputError(f"{path}: there is no such file; check the path") from error
+        raise InputError(f"{source}: there is no such file; check the path") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror}); check that you may read "
+        raise InputError(f"{source}: cannot be opened ({error.strerror}); check that you may read "
                          "it") from error
     except soundfile.LibsndfileError as error:
         reason = error.error_string.rstrip(".")
-        if "not recognised" in reason or "unknown format" in reason.lower():
-            raise InputError(f"{path}: is no audio that can be read here; convert it to WAV or "
-                             "FLAC") from error
-        raise InputError(f"{path}: is damaged or cut short ({reason}); copy or download it "
+        raise InputError(f"{source}: is damaged or cut short ({reason}); copy or download it "
                          "again") from error
 
 
-def _check_riff(head: bytes, size: int, path: str | os.PathLike) -> None:
+def _known(raw: Any) -> Any:
+    """Return the open file as libsndfile reads it, or None where it does not know its format."""
+    try:
+        return soundfile.SoundFile(raw.fileno(), closefd=False)
+    except soundfile.LibsndfileError as error:
+        reason = error.error_string.lower()
+        if "not recognised" in reason or "unknown format" in reason:
+            raw.seek(0)
+            return None
+        raise
+
+
+def _span(file: Any, source: Source) -> tuple[int, int]:
+    """Return the first sample of a file or clip and the one past its last."""
+    total = _length(file, source)
+    if not isinstance(source, Clip):
+        return 0, total
+    first = round(source.start_s * file.samplerate)
+    end = total if source.end_s is None else min(total, round(source.end_s * file.samplerate))
+    if first >= end:
+        raise InputError(f"{source}: lasts {total / file.samplerate:.2f} s, and from "
+                         f"{source.start_s:g} s on nothing is left to read; correct the start and "
+                         "the end in the list")
+    return first, end
+
+
+def _check_riff(head: bytes, size: int, path: Source) -> None:
     """Raise InputError for a WAV file shorter than its data; libsndfile reads it without a word."""
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return
@@ -149,7 +267,7 @@ def _check_riff(head: bytes, size: int, path: str | os.PathLike) -> None:
         at += 8 + length + length % 2
 
 
-def _length(file: Any, path: str | os.PathLike) -> int:
+def _length(file: Any, path: Source) -> int:
     """Return the samples a channel; InputError when there are none, or nobody knows how many."""
     if file.frames == 0:
         raise InputError(f"{path}: holds no samples; copy or download it again")
@@ -158,7 +276,7 @@ def _length(file: Any, path: str | os.PathLike) -> int:
     return file.frames
 
 
-def _check_block(wave_NC: np.ndarray, path: str | os.PathLike, first: int, wanted: int) -> None:
+def _check_block(wave_NC: np.ndarray, path: Source, first: int, wanted: int) -> None:
     if len(wave_NC) < wanted:
         raise InputError(f"{path}: ends after {first + len(wave_NC)} samples, its header promises "
                          "more; copy or download it again")
@@ -172,22 +290,26 @@ def _check_block(wave_NC: np.ndarray, path: str | os.PathLike, first: int, wante
 
 
 class Writer:
-    """Writes a WAV file block by block; under its name it appears complete, or not at all.
+    """Writes a WAV or FLAC file block by block; under its name it appears complete, or not at all.
 
-    ``with Writer(path, 44100, 2) as writer: writer.write(wave_CN)``. bits: 32 (float), 24 or 16;
-    whole numbers clip at full scale. samples: the expected length a channel; RF64 is written where
-    WAV cannot hold that much. Folders on the way are made. A full disk, a forbidden folder and a
-    WAV file over 4 GiB are InputErrors that name the file.
+    ``with Writer(path, 44100, 2) as writer: writer.write(wave_CN)``. A path that ends in .flac is
+    written as FLAC, every other as WAV. bits: 32 (float; WAV only), 24 or 16; whole numbers clip at
+    full scale. samples: the expected length a channel; RF64 is written where WAV cannot hold that
+    much. Folders on the way are made. A full disk, a forbidden folder and a WAV file over 4 GiB
+    are InputErrors that name the file.
     """
 
     def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int, *, bits: int = 32,
                  samples: int = 0) -> None:
-        if bits not in _SUBTYPES:
-            raise InputError(f"{path}: cannot be written with {bits} bits; choices: 32, 24, 16")
         self.path = Path(path)
+        kind = "FLAC" if self.path.suffix.lower() == ".flac" else "WAV"
+        if bits not in _SUBTYPES[kind]:
+            raise InputError(f"{path}: {kind} cannot be written with {bits} bits; choices: "
+                             f"{', '.join(map(str, _SUBTYPES[kind]))}")
         self._partial = self.path.with_name(f".{self.path.name}.part")
         self._frame_bytes = channels * bits // 8
-        self._large = samples * self._frame_bytes > _WAV_BYTES
+        self._large = kind == "WAV" and samples * self._frame_bytes > _WAV_BYTES
+        self._limited = kind == "WAV" and not self._large
         self._written = 0
         self._raw: Any = None
         self._file: Any = None
@@ -197,15 +319,15 @@ class Writer:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._raw = open(self._partial, "wb+")
             self._file = soundfile.SoundFile(
-                self._raw.fileno(), "w", sample_rate, channels, _SUBTYPES[bits],
-                format="RF64" if self._large else "WAV", closefd=False)
+                self._raw.fileno(), "w", sample_rate, channels, _SUBTYPES[kind][bits],
+                format="RF64" if self._large else kind, closefd=False)
         except (OSError, soundfile.LibsndfileError) as error:
             self._fail(error)
 
     def write(self, wave_CN: np.ndarray) -> None:
         """Append [C, N]."""
         self._written += wave_CN.shape[-1]
-        if not self._large and self._written * self._frame_bytes > _WAV_BYTES:
+        if self._limited and self._written * self._frame_bytes > _WAV_BYTES:
             raise InputError(f"{self.path}: WAV holds at most 4 GiB; write fewer bits, or separate "
                              "the song in parts")
         try:

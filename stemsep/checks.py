@@ -11,6 +11,8 @@ REST = "rest"  # in `data.targets`: everything that no other target names
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "parallel": ("pmap", "shard_map"),
+    "audio.surround": ("refuse", "front", "downmix"),
+    "data.engine": ("local", "spmd", "ray"),
     "model.name": ("unet", "strided"),
     "model.estimate": ("direct", "mask"),
     "model.mask": ("sigmoid", "softmax"),

@@ -20,6 +20,7 @@ class AudioConfig(Section):
 
     sample_rate: int = 44100  # Hz that songs are resampled to for training
     channels: int = 1  # 1: stereo is averaged; 2: mono is doubled
+    surround: str = "refuse"  # more than two channels: "front" keeps two, "downmix" is BS.775's
     n_fft: int = 2048
     hop: int = 512
 
@@ -40,7 +41,8 @@ class DataConfig(Section):
     """The songs, what is separated from them, and how they are read."""
 
     source: str = "demo:data/demo"  # layout:path
-    store: str = ""  # empty: data/stores/<name>
+    store: str = ""  # a folder, gs://bucket/path or s3://bucket/path; empty: data/stores/<name>
+    endpoint: str = ""  # of a service that speaks S3; empty: AWS_ENDPOINT_URL, or Amazon's
     # What the network separates: target -> the stems that make it up, or "rest".
     targets: dict = field(default_factory=lambda: {"drums": ["drums"], "accompaniment": REST})
     stems: tuple[str, ...] = ()  # stems kept apart in the store; empty: those that the targets name
@@ -48,6 +50,7 @@ class DataConfig(Section):
     recipe: str = ""
     window_frames: int = 128
     prefetch: int = 4  # batches read ahead of the step
+    engine: str = "local"  # what preprocesses: processes here, "spmd" (a launched job), or "ray"
     workers: int = 0  # processes that preprocess; 0: one a core
     demo: DemoConfig = field(default_factory=DemoConfig)
 

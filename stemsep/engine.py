@@ -1,5 +1,12 @@
-"""Run a task over many items, in spawned processes; one that is killed takes no other with it."""
+"""Run a task over many items, in processes here or on a Ray cluster; one that is killed takes no
+other with it.
 
+Engines: `local` spawns processes on this machine. `ray` hands the items to a Ray cluster (the extra
+`ray`), or to one that it starts here. `spmd` is for a job that a launcher starts many times (Slurm,
+MPI, launch/local.sh): each process does its `share` of the items, with local workers.
+"""
+
+import functools
 import multiprocessing
 import os
 import pickle
@@ -7,19 +14,25 @@ import sys
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from types import ModuleType
 from typing import Any, TypeVar
 
+from stemsep.errors import InputError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_TRIES = 2      # of an item whose worker dies; one that kills two workers is at fault itself
+ENGINES = ("local", "spmd", "ray")
+TRIES = 2       # of an item whose worker dies; one that kills two workers is at fault itself
 # Each worker with a thread a core would be in the others' way. The libraries that the task's module
 # imports read this, so it is set before the task is received.
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+# Which process this is and of how many, as launchers say it: ours, Slurm, Open MPI, MPICH.
+_LAUNCHERS = (("STEMSEP_PROCESS", "STEMSEP_PROCESSES"), ("SLURM_PROCID", "SLURM_NTASKS"),
+              ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("PMI_RANK", "PMI_SIZE"))
 
 
 class WorkerDied(RuntimeError):
@@ -31,20 +44,58 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(task: Callable[[Item], Result], items: Iterable[Item], *,
-        workers: int = 0) -> Iterator[tuple[Item, Result | Exception]]:
+def rank() -> tuple[int, int]:
+    """Return which of how many processes of a launched job this is, by the launcher's variables.
+
+    Raises InputError when no launcher says so.
+    """
+    for own, count in _LAUNCHERS:
+        if own in os.environ and count in os.environ:
+            try:
+                found = int(os.environ[own]), int(os.environ[count])
+            except ValueError:
+                found = -1, 0
+            if not 0 <= found[0] < found[1]:
+                raise InputError(f"{own}={os.environ[own]!r} of {count}={os.environ[count]!r} is "
+                                 "no process of a job; start it with launch/local.sh, srun or "
+                                 "mpirun")
+            return found
+    raise InputError("the engine 'spmd' is for jobs of several processes, and no launcher set "
+                     f"{' or '.join(own for own, _ in _LAUNCHERS)}; start it with launch/local.sh, "
+                     "srun or mpirun, or use the engine 'local'")
+
+
+def share(items: Sequence[Item], engine: str) -> Sequence[Item]:
+    """Return the items that this process is to do: all of them, but with `spmd` every n-th.
+
+    To be called on a list that is the same in all processes, before anything of it is done.
+    """
+    if engine != "spmd":
+        return items
+    own, count = rank()
+    return items[own::count]
+
+
+def run(task: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 0,
+        engine: str = "local") -> Iterator[tuple[Item, Result | Exception]]:
     """Yield (item, result or the exception that the task raised) as items are done, in any order.
 
     workers: processes, 0 for one a core; with one, or for one item, the task runs in this process.
-    Task, items and results are pickled; the task is a function of a module that can be imported,
-    or a partial of one. Workers are spawned, never forked (TensorStore and JAX break in a forked
-    child), and end when this process does, however it ends.
+    Of a Ray cluster it is the number of tasks at a time, 0 for one a core of the cluster. Task,
+    items and results are pickled; the task is a function of a module that can be imported, or a
+    partial of one. Workers are spawned, never forked (TensorStore and JAX break in a forked child),
+    and end when this process does, however it ends.
     """
+    if engine == "ray":
+        from stemsep import ray_engine  # an extra
+
+        yield from ray_engine.run(functools.partial(attempt, task), list(items), workers=workers)
+        return
     waiting = deque((item, 1) for item in items)
     workers = min(workers or cores(), len(waiting))
     if workers <= 1:
         for item, _ in waiting:
-            yield item, _attempt(task, item)
+            yield item, attempt(task, item)
         return
     busy: dict[Connection, tuple[Any, Item, int]] = {}
     idle: list[tuple[Any, Connection]] = []
@@ -64,7 +115,7 @@ def run(task: Callable[[Item], Result], items: Iterable[Item], *,
                     result = connection.recv()
                 except (EOFError, ConnectionResetError):
                     process.join()
-                    if tries < _TRIES:
+                    if tries < TRIES:
                         waiting.append((item, tries + 1))
                     else:
                         yield item, WorkerDied(f"its process died {tries} times (code "
@@ -102,7 +153,7 @@ def _work(connection: Connection) -> None:
     try:
         task = connection.recv()
         while True:
-            connection.send(_attempt(task, connection.recv()))
+            connection.send(attempt(task, connection.recv()))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         pass
 
@@ -115,7 +166,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _attempt(task: Callable[[Item], Result], item: Item) -> Result | Exception:
+def attempt(task: Callable[[Item], Result], item: Item) -> Result | Exception:
     """Return the result or the exception, with its traceback as a note: pickling loses it."""
     try:
         return task(item)

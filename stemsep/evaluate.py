@@ -15,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from stemsep import audio, command, datasets, log, parallel, report
+from stemsep.audio import Clip
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
 from stemsep.files import write_json
@@ -108,15 +109,15 @@ class Song:
     """
 
     def __init__(self, track: Track) -> None:
-        stems = [path for paths in track.stems.values() for path in paths]
+        stems = [clip for clips in track.stems.values() for clip in clips]
         self._mixture = [track.mixture] if track.mixture else stems
         if not self._mixture:
             raise InputError(f"{track.name}: has no audio files; add those of its stems")
-        self._infos = {path: audio.probe(path) for path in [*self._mixture, *stems]}
+        self._infos = {clip: audio.probe(clip) for clip in [*self._mixture, *stems]}
         self.name = str(self._mixture[0])
         self.rate = self._infos[self._mixture[0]].sample_rate
-        self.channels = max(self._infos[path].channels for path in self._mixture)
-        self.samples = max(-(-info.samples * self.rate // info.sample_rate)
+        self.channels = max(self._infos[clip].channels for clip in self._mixture)
+        self.samples = max(audio.resampled(info.samples, info.sample_rate, self.rate)
                            for info in self._infos.values())
 
     def mixture(self) -> Iterator[np.ndarray]:
@@ -127,22 +128,19 @@ class Song:
         """Return the mixture, [C, N]."""
         return np.concatenate(list(self.mixture()), 1)
 
-    def blocks(self, paths: Sequence[Path]) -> Iterator[np.ndarray]:
+    def blocks(self, clips: Sequence[Clip]) -> Iterator[np.ndarray]:
         """Yield the sum of the files, or silence for none: [C, BLOCK], the last shorter."""
-        tapes = [Tape(self._read(path), self.channels) for path in paths]
+        tapes = [Tape(self._read(clip), self.channels) for clip in clips]
         for first in range(0, self.samples, BLOCK):
             total_CN = np.zeros((self.channels, min(BLOCK, self.samples - first)), np.float32)
             for tape in tapes:
                 total_CN += tape.take(total_CN.shape[1])
             yield total_CN
 
-    def _read(self, path: Path) -> Iterator[np.ndarray]:
-        if self._infos[path].sample_rate == self.rate:
-            for block_CN in audio.blocks(path, BLOCK):
-                yield audio.remap(block_CN, self.channels, path)
-        else:       # a stem at another rate than its mixture is rare: it is held in memory
-            wave_CN, rate = audio.read(path)
-            yield audio.remap(audio.resample(wave_CN, rate, self.rate), self.channels, path)
+    def _read(self, clip: Clip) -> Iterator[np.ndarray]:
+        waves = audio.resample(audio.blocks(clip, BLOCK), self._infos[clip].sample_rate, self.rate)
+        for block_CN in waves:
+            yield audio.remap(block_CN, self.channels, clip)
 
 
 def hpss(wave_CN: np.ndarray, targets: Sequence[str]) -> Waves:

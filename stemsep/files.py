@@ -12,16 +12,23 @@ LOCK, PART = ".lock", ".part"  # what these functions leave, or a killed process
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write JSON under another name, then rename: the file is there whole or not at all.
+    """Write JSON for people to read, as `write_bytes` does; raises ValueError for NaN, which JSON
+    has not.
+    """
+    write_bytes(path, json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+                .encode() + b"\n")
 
-    Folders on the way are made. Raises ValueError for NaN, which JSON has not.
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write under another name, then rename: the file is there whole or not at all.
+
+    Folders on the way are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + PART)
     try:
-        with open(partial, "w", encoding="utf-8") as file:
-            json.dump(values, file, indent=1, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+        with open(partial, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
@@ -31,17 +38,19 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, wait: bool = False, shared: bool = False,
+           name: str = LOCK) -> Iterator[None]:
     """Keep other processes out of a folder while it is written to.
 
-    wait: until the other is done; else BlockingIOError is raised at once. The lock ends with the
-    process, however that ends.
+    wait: until the other is done; else BlockingIOError is raised at once. shared: others that share
+    are let in too. The lock ends with the process, however that ends.
     """
-    with open(folder / LOCK, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    with open(folder / name, "w") as lock:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(lock, kind | (0 if wait else fcntl.LOCK_NB))
         yield
 
 
 def is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but what a killed process left before its first file."""
-    return all(path.name == LOCK or path.name.endswith(PART) for path in folder.iterdir())
+    return all(path.name.startswith(LOCK) or path.name.endswith(PART) for path in folder.iterdir())

@@ -57,11 +57,12 @@ class Pipeline:
     def example(self) -> Path | None:
         """Return the mixture of a test track, which the network was not trained on.
 
-        Without a test track that has a file of its mixture: None.
+        Without a test track whose mixture is a file of its own: None.
         """
         c = self.config
         tracks = datasets.tracks(c.data.source, stems=c.stems, recipe=c.data.recipe, faults={})
-        return next((t.mixture for t in tracks if t.split == "test" and t.mixture), None)
+        return next((track.mixture.path for track in tracks if track.split == "test"
+                     and track.mixture and not track.mixture.part), None)
 
     def picture(self, song: str | Path, stems: dict[str, Path]) -> Path:
         """Draw the spectrograms of a song and its stems, beside the stems; returns the PNG."""

@@ -1,24 +1,27 @@
 """Turn songs on disk into a store: read, group, resample, transform; only what is missing or new.
 
-    python -m stemsep.preprocess --config configs/drums.py
+    python -m stemsep.preprocess --config configs/drums.py [--dry_run]
 """
 
 import functools
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from absl import flags
 from absl.flags import FlagHolder
 from tqdm import tqdm
 
-from stemsep import audio, command, datasets, engine, log
+from stemsep import audio, command, datasets, engine, log, stream
 from stemsep.config import Config
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
 from stemsep.store import Sources, Store, StoreSpec
+
+BLOCK = 1 << 16     # samples of a file that are read at once
 
 
 @dataclass
@@ -32,44 +35,101 @@ class Summary:
     audio_h: float = 0.0        # of the stem files that were read
 
 
+@dataclass
+class Plan:
+    """What a run is going to do.
+
+    waiting: the tracks to write, with their sources. removed: (split, name) of those in the store
+    that the source has no longer. notes: why a track is made anew.
+    """
+
+    waiting: list[tuple[Track, Sources]] = field(default_factory=list)
+    removed: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
 def preprocess(config: Config, *, progress: bool = True) -> Summary:
     """Bring the store of `config` up to date with its source; returns what was done.
 
     Missing demo songs are made first. A track that fails is recorded in the summary and the rest
-    goes on; what a user should know of is printed. Raises InputError when the source or the store
-    cannot be used at all.
+    goes on; what a user should know of is printed. With the engine `spmd` this process does its
+    share of the tracks. Raises InputError when the source or the store cannot be used at all.
     """
     _make_demo(config, progress)
-    faults: dict[str, InputError] = {}
-    tracks = datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe,
-                             faults=faults)
-    summary = Summary(failed={name: str(error) for name, error in faults.items()})
-    store = Store.create(config.store, store_spec(config))
-    with store.writing():
-        waiting = _plan(store, tracks, datasets.parse(config.data.source)[1], summary)
-        if waiting:
-            _write(store, waiting, config.data.workers, summary, progress)
+    tracks, summary = _tracks(config)
+    spmd = config.data.engine == "spmd"
+    mine = engine.share(tracks, config.data.engine)
+    store = Store.create(config.store, store_spec(config), endpoint=config.data.endpoint)
+    own = {(track.split, track.name) for track in mine}
+    with store.writing(only=own if spmd else None):
+        first = not spmd or engine.rank()[0] == 0
+        plan = _plan(store, mine, tracks if first else None, config, summary)
+        for note in plan.notes:
+            tqdm.write(note)
+        for split, name in plan.removed:
+            store.remove(split, name)
+            summary.removed.append(f"{split}/{name}")
+        _write(store, plan.waiting, config, summary, progress)
     for name, reason in summary.failed.items():
         tqdm.write(f"failed: {name}: {reason}", file=sys.stderr)
-    _warn_of_silence(config, store)
+    if not spmd:        # the others may still be writing
+        _warn_of_silence(config, store)
     return summary
+
+
+def dry_run(config: Config) -> tuple[Summary, Plan]:
+    """Return what `preprocess` would do, and why; nothing is written, no demo song made."""
+    tracks, summary = _tracks(config)
+    mine = engine.share(tracks, config.data.engine)
+    try:
+        store = Store.open(config.store, store_spec(config), endpoint=config.data.endpoint)
+    except InputError as error:
+        if "is no store" not in str(error):
+            raise
+        return summary, Plan([(track, {}) for track in mine])
+    return summary, _plan(store, mine, tracks, config, summary)
 
 
 def store_spec(config: Config) -> StoreSpec:
     """Return what the store of a configuration holds."""
     a = config.audio
-    return StoreSpec(a.sample_rate, a.channels, a.n_fft, a.hop, config.stems)
+    return StoreSpec(a.sample_rate, a.channels, a.n_fft, a.hop, config.stems, a.surround)
 
 
-def main(holder: FlagHolder, arguments: list[str]) -> int:
+def main(holder: FlagHolder, arguments: list[str], *, dry: bool = False) -> int:
     """Run the command; returns 1 when tracks failed."""
     command.no_arguments(arguments)
     config, begin_s = command.checked_config(holder), time.monotonic()
+    if dry:
+        return _tell(config)
     summary = preprocess(config)
     print(f"{config.store}: {len(summary.written)} tracks written ({summary.audio_h:.2f} hours of "
           f"stems in {time.monotonic() - begin_s:.0f} s), {len(summary.kept)} kept, "
           f"{len(summary.removed)} removed, {len(summary.failed)} failed")
     return 1 if summary.failed else 0
+
+
+def _tell(config: Config) -> int:
+    """Print what a run would do; returns 1 when tracks cannot be used."""
+    summary, plan = dry_run(config)
+    lines = [*plan.notes, *(f"to write: {t.split}/{t.name}" for t, _ in plan.waiting)]
+    for line in lines:
+        print(line)
+    for name, reason in summary.failed.items():
+        print(f"cannot be used: {name}: {reason}", file=sys.stderr)
+    size = sum(_size(track) for track, _ in plan.waiting) / 1e9
+    print(f"{config.store}: {len(plan.waiting)} tracks to write ({size:.2f} GB of audio files), "
+          f"{len(summary.kept)} to keep, {len(plan.removed)} to remove, {len(summary.failed)} that "
+          "cannot be used; nothing was done (--dry_run)")
+    return 1 if summary.failed else 0
+
+
+def _tracks(config: Config) -> tuple[list[Track], Summary]:
+    """Return the tracks of the source, and a summary with those that cannot be used."""
+    faults: dict[str, InputError] = {}
+    tracks = datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe,
+                             faults=faults)
+    return tracks, Summary(failed={name: str(error) for name, error in faults.items()})
 
 
 def _make_demo(config: Config, progress: bool) -> None:
@@ -86,37 +146,44 @@ def _make_demo(config: Config, progress: bool) -> None:
         tqdm.write(f"{root}: {made} demo songs of {d.seconds:g} s made")
 
 
-def _plan(store: Store, tracks: Sequence[Track], root: Path,
-          summary: Summary) -> list[tuple[Track, Sources]]:
-    """Remove what vanished from the source; return what is to be written, with its sources."""
+def _plan(store: Store, mine: Sequence[Track], everyone: Sequence[Track] | None, config: Config,
+          summary: Summary) -> Plan:
+    """Compare the source with the store; what is kept and what cannot be read go to the summary.
+
+    mine: the tracks of this process. everyone: all tracks of the source, to find what is in the
+    store only; None where another process looks for that.
+    """
+    root, plan = datasets.parse(config.data.source)[1], Plan()
     records = {(split, record.name): record for split in SPLITS for record in store.tracks(split)}
-    for split, name in sorted(set(records) - {(track.split, track.name) for track in tracks}):
-        if f"{split}/{name}" not in summary.failed:
-            tqdm.write(f"removed: {split}/{name} is no longer in the source")
-            store.remove(split, name)
-            summary.removed.append(f"{split}/{name}")
-    waiting = []
-    for track in tracks:
+    if everyone is not None:
+        gone = set(records) - {(track.split, track.name) for track in everyone}
+        plan.removed = sorted(
+            place for place in gone if "/".join(place) not in summary.failed)
+        plan.notes = [f"removed: {split}/{name} is no longer in the source"
+                      for split, name in plan.removed]
+    for track in mine:
         name, record = f"{track.split}/{track.name}", records.get((track.split, track.name))
         try:
-            sources = {stem: tuple(_fingerprint(path, root) for path in paths)
-                       for stem, paths in track.stems.items()}
+            sources = {stem: tuple(_fingerprint(clip, root) for clip in clips)
+                       for stem, clips in track.stems.items()}
         except OSError as error:
             summary.failed[name] = command.describe(error)
             continue
         if record is not None and record.sources == sources:
             summary.kept.append(name)
-        else:
-            if record is not None:
-                files = ", ".join(_differing(record.sources, sources))
-                tqdm.write(f"changed: {name} is made anew because of {files}")
-            waiting.append((track, sources))
-    return waiting
+            continue
+        if record is not None:
+            files = ", ".join(_differing(record.sources, sources))
+            plan.notes.append(f"changed: {name} is made anew because of {files}")
+        plan.waiting.append((track, sources))
+    return plan
 
 
-def _fingerprint(path: Path, root: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return path.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns
+def _fingerprint(clip: audio.Clip, root: Path) -> tuple[str, int, int]:
+    status = clip.path.stat()
+    inside = clip.path.is_relative_to(root)
+    path = clip.path.relative_to(root) if inside else clip.path.absolute()
+    return path.as_posix() + clip.part, status.st_size, status.st_mtime_ns
 
 
 def _differing(before: Sources, now: Sources) -> list[str]:
@@ -126,14 +193,17 @@ def _differing(before: Sources, now: Sources) -> list[str]:
     return sorted({file[1] for file in old ^ new})
 
 
-def _write(store: Store, waiting: Sequence[tuple[Track, Sources]], workers: int, summary: Summary,
-           progress: bool) -> None:
+def _write(store: Store, waiting: Sequence[tuple[Track, Sources]], config: Config,
+           summary: Summary, progress: bool) -> None:
     """Write the tracks in parallel; what becomes of each goes into the summary."""
-    task = functools.partial(write_track, store_path=str(store.path))
-    begin_s = time.monotonic()
+    task = functools.partial(write_track, store_path=str(store.place),
+                             endpoint=config.data.endpoint)
+    sizes = {_name(track): _size(track) for track, _ in waiting}
+    begin_s, todo, total = time.monotonic(), sum(sizes.values()), sum(sizes.values())
     with log.progress(len(waiting), "preprocess", unit="track", visible=progress) as bar:
-        for (track, _), result in engine.run(task, waiting, workers=workers):
-            name = f"{track.split}/{track.name}"
+        for (track, _), result in engine.run(task, waiting, workers=config.data.workers,
+                                             engine=config.data.engine):
+            name = _name(track)
             if isinstance(result, tuple):
                 audio_s, note = result
                 summary.written.append(name)
@@ -146,29 +216,45 @@ def _write(store: Store, waiting: Sequence[tuple[Track, Sources]], workers: int,
                 summary.failed[name] = command.describe(result)
             else:
                 raise result
-            minutes = (time.monotonic() - begin_s) / 60
-            bar.set_postfix_str(f"{summary.audio_h / minutes:.1f} h of audio/min", refresh=False)
+            todo -= sizes[name]
+            spent_s = time.monotonic() - begin_s
+            # By bytes, because tracks differ in length: the bar counts them one by one.
+            left_s = spent_s * todo / max(total - todo, 1)
+            bar.set_postfix_str(f"{summary.audio_h / spent_s * 60:.1f} h of audio/min, "
+                                f"{tqdm.format_interval(left_s)} left", refresh=False)
             bar.update()
 
 
-def write_track(item: tuple[Track, Sources], *, store_path: str) -> tuple[float, str]:
+def _name(track: Track) -> str:
+    return f"{track.split}/{track.name}"
+
+
+def _size(track: Track) -> int:
+    """Return the bytes of a track's files, of those that are there."""
+    paths = {clip.path for clips in track.stems.values() for clip in clips}
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def write_track(item: tuple[Track, Sources], *, store_path: str,
+                endpoint: str = "") -> tuple[float, str]:
     """Write one track; returns the seconds of its stem files, and a note for the user or "".
 
     Raises InputError for a file that cannot be used; then nothing of the track is in the store.
     """
     track, sources = item
-    store = _opened(store_path)
+    store = _opened(store_path, endpoint)
     rate = store.spec.sample_rate
     try:
-        infos = {path: audio.probe(path) for paths in track.stems.values() for path in paths}
-        lengths = {path: -(-i.samples * rate // i.sample_rate) for path, i in infos.items()}
+        infos = {clip: audio.probe(clip) for clips in track.stems.values() for clip in clips}
+        lengths = {clip: audio.resampled(i.samples, i.sample_rate, rate)
+                   for clip, i in infos.items()}
         samples = max(lengths.values())
-        store.write_track(track.split, track.name, samples=samples, sources=sources,
-                          waves=_waves(track, store.spec, samples))
+        waves = (_wave(track.stems[stem], infos, store.spec) for stem in store.spec.stems)
+        store.write_track(track.split, track.name, samples=samples, sources=sources, waves=waves)
     except BaseException:
         store.remove(track.split, track.name)
         raise
-    shorter = [path.name for path, length in lengths.items() if length < samples]
+    shorter = [clip.name for clip, length in lengths.items() if length < samples]
     note = "" if not shorter else (
         f"padded at the end with silence: {', '.join(shorter)} (from "
         f"{min(lengths.values()) / rate:.3f} s, the longest stem lasts {samples / rate:.3f} s)")
@@ -176,34 +262,26 @@ def write_track(item: tuple[Track, Sources], *, store_path: str) -> tuple[float,
 
 
 @functools.lru_cache(maxsize=1)
-def _opened(store_path: str) -> Store:
+def _opened(store_path: str, endpoint: str) -> Store:
     """Open a store once a process; a worker writes many tracks."""
-    return Store.open(store_path)
+    return Store.open(store_path, endpoint=endpoint)
 
 
-def _waves(track: Track, spec: StoreSpec, samples: int) -> Iterator[np.ndarray | None]:
-    """Yield for each stem the sum of its files, float32 [C, samples], or None if it has none."""
-    for stem in spec.stems:
-        by_rate: dict[int, np.ndarray] = {}
-        for path in track.stems[stem]:
-            wave_CN, rate = audio.read(path)
-            wave_CN = audio.remap(wave_CN, spec.channels, path)
-            by_rate[rate] = _add(by_rate[rate], wave_CN) if rate in by_rate else wave_CN
-        # Files of one rate were added first, so that a stem is resampled once.
-        total = None
-        for rate, wave_CN in by_rate.items():
-            wave_CN = audio.resample(wave_CN, rate, spec.sample_rate)[:, :samples]
-            total = wave_CN if total is None else _add(total, wave_CN)
-        if total is not None and total.shape[1] < samples:
-            total = np.pad(total, [(0, 0), (0, samples - total.shape[1])])
-        yield total
+def _wave(clips: Sequence[audio.Clip], infos: Mapping[audio.Clip, audio.AudioInfo],
+          spec: StoreSpec) -> Iterator[np.ndarray] | None:
+    """Yield the sum of the files of a stem block by block, float32 [C, n]; None for no files."""
+    by_rate: dict[int, list[Iterator[np.ndarray]]] = {}
+    for clip in clips:
+        by_rate.setdefault(infos[clip].sample_rate, []).append(_remapped(clip, spec))
+    # Files of one rate are added first, so that a stem is resampled once.
+    sums = [audio.resample(stream.add(waves, spec.channels, size=BLOCK), rate, spec.sample_rate)
+            for rate, waves in by_rate.items()]
+    return stream.add(sums, spec.channels, size=BLOCK) if sums else None
 
 
-def _add(a_CN: np.ndarray, b_CN: np.ndarray) -> np.ndarray:
-    """Add the shorter of two waves into the longer one, which is returned."""
-    longer, shorter = (a_CN, b_CN) if a_CN.shape[1] >= b_CN.shape[1] else (b_CN, a_CN)
-    longer[:, :shorter.shape[1]] += shorter
-    return longer
+def _remapped(clip: audio.Clip, spec: StoreSpec) -> Iterator[np.ndarray]:
+    for block_CN in audio.blocks(clip, BLOCK):
+        yield audio.remap(block_CN, spec.channels, clip, spec.surround)
 
 
 def _warn_of_silence(config: Config, store: Store) -> None:
@@ -221,4 +299,7 @@ if __name__ == "__main__":
     # By its own name: as __main__.write_track, workers would not find the task.
     from stemsep.preprocess import main as command_main
 
-    command.run(functools.partial(command_main, command.define_config()), config=True)
+    config_flag = command.define_config()
+    dry_flag = flags.DEFINE_bool("dry_run", False, "only say what would be done")
+    command.run(lambda arguments: command_main(config_flag, arguments, dry=dry_flag.value),
+                config=True)

@@ -6,7 +6,7 @@ frames and one of windows.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -35,6 +35,31 @@ class Tape:
         joined = np.concatenate(parts, 1) if len(parts) > 1 else parts[0]
         self._held = joined[:, samples:]
         return joined[:, :samples]
+
+
+def cut_blocks(blocks: Iterable[np.ndarray], channels: int, *, samples: int,
+               size: int) -> Iterator[np.ndarray]:
+    """Cut blocks of any lengths to [C, size], `samples` in all: silence follows what is missing."""
+    tape = Tape(blocks, channels)
+    for first in range(0, samples, size):
+        yield tape.take(min(size, samples - first))
+
+
+def add(waves: Sequence[Iterable[np.ndarray]], channels: int, *,
+        size: int) -> Iterator[np.ndarray]:
+    """Add waves that come in blocks of any lengths; those that end before the longest are silent
+    from there on.
+    """
+    tapes = [Tape(wave, channels) for wave in waves]
+    while True:
+        parts = [tape.take_up_to(size) for tape in tapes]
+        samples = max(part.shape[1] for part in parts)
+        if not samples:
+            return
+        total_CN = np.zeros((channels, samples), np.float32)
+        for part in parts:
+            total_CN[:, :part.shape[1]] += part
+        yield total_CN
 
 
 class Mixture:

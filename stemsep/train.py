@@ -24,6 +24,7 @@ from stemsep.losses import LOSSES, energy_weights
 from stemsep.parallel import AXIS, DataParallel
 from stemsep.state import TrainState
 from stemsep.store import Store
+from stemsep.store.places import place
 
 AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
@@ -101,13 +102,14 @@ def open_store(config: Config, devices: DataParallel) -> Store:
     hand.
     """
     layout, source = datasets.parse(config.data.source)
-    if devices.is_main:
-        if source.exists() or layout == "demo" or not Path(config.store).exists():
+    here = source.exists() or layout == "demo"
+    if here or not place(config.store, config.data.endpoint).exists():
+        if devices.is_main or config.data.engine == "spmd":
             preprocess.preprocess(config)
-        else:
-            print(f"{config.data.source} is not here; training on {config.store} as it is")
+    elif devices.is_main:
+        print(f"{config.data.source} is not here; training on {config.store} as it is")
     devices.wait_for_all("store")
-    return Store.open(config.store, preprocess.store_spec(config))
+    return Store.open(config.store, preprocess.store_spec(config), endpoint=config.data.endpoint)
 
 
 def make_train_step(

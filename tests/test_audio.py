@@ -127,7 +127,8 @@ def test_resampling_keeps_a_tone(rate: int, to: int) -> None:
     def tone(rate: int) -> np.ndarray:
         return np.sin(2 * np.pi * 440 * np.arange(rate) / rate).astype(np.float32)[None]
 
-    resampled = audio.resample(tone(rate), rate, to)
+    parts = np.split(tone(rate), [0, 1, 700, 5000], axis=1)     # blocks of any lengths
+    resampled = np.concatenate(list(audio.resample(parts, rate, to)), axis=1)
     assert resampled.shape == (1, to) and resampled.dtype == np.float32
     inside = slice(to // 10, -to // 10)     # the ends ring
     np.testing.assert_allclose(resampled[:, inside], tone(to)[:, inside], atol=1e-4)
@@ -135,7 +136,14 @@ def test_resampling_keeps_a_tone(rate: int, to: int) -> None:
 
 def test_resampling_to_the_same_rate_is_nothing() -> None:
     wave_CN = trees.noise(100)
-    assert audio.resample(wave_CN, 8000, 8000) is wave_CN
+    assert list(audio.resample([wave_CN], 8000, 8000)) == [wave_CN]
+
+
+@pytest.mark.parametrize("samples", [1, 2, 999, 44100])
+@pytest.mark.parametrize("rate, to", [(44100, 16000), (8000, 44100), (48000, 44100)])
+def test_resampled_lengths_are_what_is_promised(samples: int, rate: int, to: int) -> None:
+    waves = audio.resample([trees.noise(samples, channels=2)], rate, to)
+    assert sum(wave.shape[1] for wave in waves) == audio.resampled(samples, rate, to)
 
 
 def test_remap() -> None:
@@ -143,8 +151,42 @@ def test_remap() -> None:
     np.testing.assert_allclose(audio.remap(stereo, 1, "x"), stereo.mean(axis=0, keepdims=True))
     np.testing.assert_array_equal(audio.remap(mono, 2, "x"), np.concatenate([mono, mono]))
     assert audio.remap(stereo, 2, "x") is stereo
-    with pytest.raises(InputError, match="six.wav: 6 channels cannot become 2"):
-        audio.remap(np.zeros((6, 10), np.float32), 2, "six.wav")
+
+
+@pytest.mark.parametrize("channels", range(3, 9))
+def test_surround_has_an_explicit_rule(channels: int) -> None:
+    wave_CN = trees.noise(50, channels=channels)
+    with pytest.raises(InputError, match=f"six.wav: {channels} channels cannot become 1; set "
+                                         "config.audio.surround"):
+        audio.remap(wave_CN, 1, "six.wav")
+    np.testing.assert_array_equal(audio.remap(wave_CN, 2, "x", "front"), wave_CN[:2])
+    left, right = audio.remap(wave_CN, 2, "x", "downmix")
+    np.testing.assert_allclose(audio.remap(wave_CN, 1, "x", "downmix")[0], (left + right) / 2,
+                               atol=1e-6)
+    if channels == 6:       # front left and right, centre, low frequencies, back left and right
+        want = wave_CN[0] + 0.5 ** 0.5 * (wave_CN[2] + wave_CN[4])
+        np.testing.assert_allclose(left, want, atol=1e-6)
+
+
+def test_too_many_channels_cannot_be_mixed_down() -> None:
+    with pytest.raises(InputError, match="9 channels cannot become 2; mix the file down first"):
+        audio.remap(np.zeros((9, 5), np.float32), 2, "x", "downmix")
+
+
+def test_clips_are_parts_of_files(tmp_path: Path) -> None:
+    wave_CN = trees.noise(8000, channels=2)
+    path = trees.write(tmp_path / "song.flac", wave_CN)
+    clip = audio.Clip(path, 0.25, 0.5)
+    part = wave_CN[:, 2000:4000]
+    assert audio.probe(clip) == audio.AudioInfo(trees.RATE, 2, 2000)
+    np.testing.assert_array_equal(audio.read(clip)[0], part)
+    np.testing.assert_array_equal(audio.read(clip, start=100, samples=50)[0], part[:, 100:150])
+    np.testing.assert_array_equal(np.concatenate(list(audio.blocks(clip, 333)), 1), part)
+    assert str(clip) == f"{path}#t=0.25,0.5" and audio.Clip(path).name == "song.flac"
+    to_the_end = audio.Clip(path, 0.75, 99.0)
+    np.testing.assert_array_equal(audio.read(to_the_end)[0], wave_CN[:, 6000:])
+    with pytest.raises(InputError, match=r"song.flac#t=2: lasts 1.00 s, and from 2 s on nothing"):
+        audio.probe(audio.Clip(path, 2.0))
 
 
 @pytest.mark.parametrize("bits, tolerance", [(32, 0), (24, 2 ** -23), (16, 2 ** -15)])

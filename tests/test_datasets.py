@@ -1,11 +1,13 @@
 """Songs on disk become tracks: each file in one stem, each song in one split, faults in words."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stemsep import datasets
+from stemsep.audio import Clip
 from stemsep.config import REST
 from stemsep.datasets import musdb, recipes
 from stemsep.datasets.folders import split_by_name
@@ -17,6 +19,10 @@ from tests import trees
 
 ROOT = Path(__file__).parent.parent
 BAND = {"S00": 128, "S01": 33, "S02": 0, "S03": 25, "S04": 53}
+
+
+def stem_file(name: str, **known: Any) -> StemFile:
+    return StemFile(Clip(Path(name)), Path(name).stem, **known)
 
 
 def names(track: datasets.Track) -> dict[str, list[str]]:
@@ -41,33 +47,36 @@ def test_every_program_is_one_instrument() -> None:
 
 def test_every_file_is_in_one_stem() -> None:
     stems = (*recipes.INSTRUMENTS, "lead", REST)
-    files = [StemFile(Path(f"S{p}.flac"), program_num=p) for p in range(129)]
-    files += [StemFile(Path(name)) for name in ("lead.wav", "Vocals.wav", "noise.wav")]
+    files = [stem_file(f"S{p}.flac", program_num=p) for p in range(129)]
+    files += [stem_file(name) for name in ("lead.wav", "Vocals.wav", "noise.wav")]
     grouped = recipes.group(files, stems, recipes.NO_RECIPE)
-    assert sorted(p for paths in grouped.values() for p in paths) == sorted(f.path for f in files)
-    assert grouped[REST] == (Path("noise.wav"),) and grouped["lead"] == (Path("lead.wav"),)
+    assert {p for paths in grouped.values() for p in paths} == {f.clip for f in files}
+    assert sum(map(len, grouped.values())) == len(files)
+    assert grouped[REST] == (Clip(Path("noise.wav")),)
+    assert grouped["lead"] == (Clip(Path("lead.wav")),)
 
 
 @pytest.mark.parametrize("file, stem", [
-    (StemFile(Path("S00.flac"), program_num=128), "drums"),
-    (StemFile(Path("S00.flac"), is_drum=True), "drums"),
-    (StemFile(Path("S00.flac"), program_num=39), "bass"),
-    (StemFile(Path("S00.flac"), inst_class="Bass"), "bass"),
-    (StemFile(Path("S00.flac"), inst_class="Strings (continued)"), REST),
-    (StemFile(Path("S00.flac")), REST),
-    (StemFile(Path("BASS.wav"), program_num=0), "bass"),
-    (StemFile(Path("voice.wav")), "vocals"),
-    (StemFile(Path("singing.wav")), "vocals"),
-    (StemFile(Path("S00.flac"), program_num=85), "vocals"),
+    (stem_file("S00.flac", program_num=128), "drums"),
+    (stem_file("S00.flac", is_drum=True), "drums"),
+    (stem_file("S00.flac", program_num=39), "bass"),
+    (stem_file("S00.flac", inst_class="Bass"), "bass"),
+    (stem_file("S00.flac", inst_class="Strings (continued)"), REST),
+    (stem_file("S00.flac"), REST),
+    (stem_file("BASS.wav", program_num=0), "bass"),
+    (stem_file("voice.wav"), "vocals"),
+    (stem_file("singing.wav"), "vocals"),
+    (stem_file("S00.flac", program_num=85), "vocals"),
 ])
 def test_what_a_file_belongs_to(file: StemFile, stem: str) -> None:
     grouped = recipes.group([file], ("drums", "bass", "vocals", REST), recipes.NO_RECIPE)
-    assert grouped == {s: (file.path,) if s == stem else () for s in grouped}
+    assert grouped == {s: (file.clip,) if s == stem else () for s in grouped}
 
 
 def test_without_rest_the_others_are_left_out() -> None:
-    files = [StemFile(Path("drums.wav")), StemFile(Path("bass.wav"))]
-    assert recipes.group(files, ("drums",), recipes.NO_RECIPE) == {"drums": (Path("drums.wav"),)}
+    files = [stem_file("drums.wav"), stem_file("bass.wav")]
+    grouped = recipes.group(files, ("drums",), recipes.NO_RECIPE)
+    assert grouped == {"drums": (Clip(Path("drums.wav")),)}
 
 
 # Recipes
@@ -83,27 +92,27 @@ def write_recipe(path: Path, key: str, **groups: list) -> str:
 
 def test_the_shipped_recipe_counts_percussion_as_drums() -> None:
     recipe = recipes.load(str(ROOT / "configs" / "recipes" / "drums_and_percussion.yaml"))
-    files = [StemFile(Path(f"S{p:03d}.flac"), program_num=p) for p in range(129)]
+    files = [stem_file(f"S{p:03d}.flac", program_num=p) for p in range(129)]
     grouped = recipes.group(files, ("drums", REST), recipe)
-    assert [int(path.stem[1:]) for path in grouped["drums"]] == [*range(112, 119), 128]
+    assert [int(clip.path.stem[1:]) for clip in grouped["drums"]] == [*range(112, 119), 128]
 
 
 @pytest.mark.parametrize("key, values, file", [
-    ("plugin_name", ["a_piano.nkm"], StemFile(Path("S00.wav"), plugin_name="A_Piano.nkm")),
-    ("inst_class", ["Chromatic Percussion"], StemFile(Path("S00.wav"),
-                                                      inst_class="chromatic percussion")),
-    ("name", ["S07"], StemFile(Path("S07.wav"))),
-    ("program_num", [0, 128], StemFile(Path("S00.wav"), is_drum=True)),
+    ("plugin_name", ["a_piano.nkm"], stem_file("S00.wav", plugin_name="A_Piano.nkm")),
+    ("inst_class", ["Chromatic Percussion"],
+     stem_file("S00.wav", inst_class="chromatic percussion")),
+    ("name", ["S07"], stem_file("S07.wav")),
+    ("program_num", [0, 128], stem_file("S00.wav", is_drum=True)),
 ])
 def test_mixing_keys(tmp_path: Path, key: str, values: list, file: StemFile) -> None:
     recipe = recipes.load(write_recipe(tmp_path / "recipe.yaml", key, Favourites=values))
     grouped = recipes.group([file], ("favourites", "drums", REST), recipe)
-    assert grouped["favourites"] == (file.path,)
+    assert grouped["favourites"] == (file.clip,)
 
 
 def test_a_recipe_overrides_an_instrument(tmp_path: Path) -> None:
     recipe = recipes.load(write_recipe(tmp_path / "r.yaml", "program_num", Piano=[0, 1], Keys=[4]))
-    files = [StemFile(Path(f"S0{p}.wav"), program_num=p) for p in (0, 4, 6)]
+    files = [stem_file(f"S0{p}.wav", program_num=p) for p in (0, 4, 6)]
     grouped = recipes.group(files, ("piano", "keys", REST), recipe)
     assert {s: [path.name for path in p] for s, p in grouped.items()} == {
         "piano": ["S00.wav"], "keys": ["S04.wav"], REST: ["S06.wav"]}
@@ -134,7 +143,7 @@ def test_slakh(tmp_path: Path) -> None:
     assert [(t.split, t.name) for t in tracks] == sorted((s, f"Track_{s}") for s in SPLITS)
     assert names(tracks[0]) == {"drums": ["S00.flac"], "bass": ["S01.flac"],
                                 "vocals": ["S04.flac"], REST: ["S02.flac", "S03.flac"]}
-    assert tracks[0].mixture == tmp_path / "test" / "Track_test" / "mix.flac"
+    assert tracks[0].mixture == Clip(tmp_path / "test" / "Track_test" / "mix.flac")
 
 
 def test_slakh_as_published(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from stemsep import audio, report
+from stemsep.audio import Clip
 from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config
 from stemsep.datasets.tracks import Track
@@ -29,10 +30,10 @@ from tests.trees import noise, song, write
 def track(folder: Path, stems: Mapping[str, list[np.ndarray]], *, mixture: np.ndarray | None = None,
           rate: int = RATE) -> Track:
     """Write a track, each stem the sum of several files."""
-    files = {stem: tuple(write(folder / f"{stem}{number}.wav", wave_CN)
+    files = {stem: tuple(Clip(write(folder / f"{stem}{number}.wav", wave_CN))
                          for number, wave_CN in enumerate(waves)) for stem, waves in stems.items()}
-    path = None if mixture is None else write(folder / "mix.flac", mixture, rate=rate)
-    return Track(folder.name, "test", files, path)
+    clip = None if mixture is None else Clip(write(folder / "mix.flac", mixture, rate=rate))
+    return Track(folder.name, "test", files, clip)
 
 
 def scores_of(one: Track, **settings: Any) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def test_means_and_medians_count_what_was_scored(tmp_path: Path) -> None:
 def test_a_fault_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     good = track(tmp_path / "good", {"drums": [noise(3000)], "rest": []})
     bad = track(tmp_path / "bad", {"drums": [noise(3000)], "rest": []})
-    bad.stems["drums"][0].write_text("no audio")
+    bad.stems["drums"][0].path.write_text("no audio")
     empty = Track("empty", "test", {"drums": (), "rest": ()})
     done: list[int] = []
     results = evaluate(identity(), [bad, good, empty], progress=lambda: done.append(1))

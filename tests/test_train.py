@@ -54,7 +54,7 @@ def write_store(config: Config) -> None:
     rng = np.random.default_rng(0)
     for number, split in enumerate(("train", "train", "train", "validation")):
         waves = [
-            (scale * rng.standard_normal((1, 4000))).astype(np.float32) for scale in (0.1, 0.3)
+            [(scale * rng.standard_normal((1, 4000))).astype(np.float32)] for scale in (0.1, 0.3)
         ]
         store.write_track(split, f"song{number}", samples=4000, waves=waves, sources={})
 
@@ -275,7 +275,7 @@ def test_energies_of_the_stems_of_a_target_add_up(config: Config) -> None:
     rng = np.random.default_rng(0)
     store = Store.create(whole.store, StoreSpec(8000, 1, 64, 32, ("drums", "bass", "rest")))
     store.write_track("train", "a", samples=8000, sources={}, waves=[
-        (0.1 * rng.standard_normal((1, 8000))).astype(np.float32) for _ in range(3)])
+        [(0.1 * rng.standard_normal((1, 8000))).astype(np.float32)] for _ in range(3)])
     alpha_S = train.stem_weights(whole, store)
     assert alpha_S[0] / alpha_S[1] == pytest.approx(2 ** 0.5, rel=0.02)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from stemsep.audio import Clip
 from stemsep.config import REST
 from stemsep.datasets import folders, musdb, recipes, slakh
 from stemsep.datasets.recipes import StemFile
@@ -17,7 +18,7 @@ class Layout(NamedTuple):
     """find: root -> (split, folder) of each song; files: folder -> stem files and mixture."""
 
     find: Callable[[Path], list[tuple[str, Path]]]
-    files: Callable[[Path], tuple[list[StemFile], Path | None]]
+    files: Callable[[Path], tuple[list[StemFile], Clip | None]]
 
 
 LAYOUTS = {
@@ -43,7 +44,7 @@ class SongFiles(NamedTuple):
     split: str
     folder: Path
     files: list[StemFile]
-    mixture: Path | None
+    mixture: Clip | None
 
 
 def _songs(source: str, *, faults: dict[str, InputError] | None = None) -> list[SongFiles]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stemsep import audio
+from stemsep.audio import Clip
 from stemsep.datasets.recipes import StemFile
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
@@ -27,11 +28,12 @@ def find(root: Path) -> list[tuple[str, Path]]:
     return in_splits(root, split_by_name)
 
 
-def files(song: Path) -> tuple[list[StemFile], Path | None]:
+def files(song: Path) -> tuple[list[StemFile], Clip | None]:
     """Return the stem files and the mixture of a song's folder."""
     found = audio_files(song)
-    mixtures = [path for path in found if path.stem.lower() in _MIXTURES]
-    return [StemFile(path) for path in found if path not in mixtures], next(iter(mixtures), None)
+    mixtures = [Clip(path) for path in found if path.stem.lower() in _MIXTURES]
+    return ([StemFile(Clip(path), path.stem) for path in found if Clip(path) not in mixtures],
+            next(iter(mixtures), None))
 
 
 Divide = Callable[[Sequence[str]], dict[str, str]]     # names -> {name: split}

@@ -4,11 +4,11 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from stemsep import audio
+from stemsep.audio import Clip
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
 
@@ -63,7 +63,7 @@ def look(track: Track, *, listen: bool = True) -> Look:
     return found
 
 
-def _listen(path: Path, found: Look) -> None:
+def _listen(path: Clip, found: Look) -> None:
     """Find silence, clipping and a constant offset in a file, and take its fingerprint."""
     peak, clipped, digest = 0.0, 0, hashlib.blake2b(digest_size=16)
     total, samples, before_CN = 0.0, 0, np.zeros((1, _CLIPPED_RUN), bool)

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from stemsep.audio import Clip
 from stemsep.config import REST
 from stemsep.datasets.score import DRUM_PROGRAM
 from stemsep.errors import InputError
@@ -54,17 +55,17 @@ _CLASSES = {"strings_(continued)": "strings", "sound_effects": "effects"}
 
 @dataclass(frozen=True)
 class StemFile:
-    """An audio file of a song and what is known about it; None where the metadata does not say."""
+    """An audio file of a song and what is known about it; None where the metadata does not say.
 
-    path: Path
+    name: what the layout calls it, the name of the file in most.
+    """
+
+    clip: Clip
+    name: str
     inst_class: str | None = None
     program_num: int | None = None
     plugin_name: str | None = None
     is_drum: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
 
 
 @dataclass(frozen=True)
@@ -152,18 +153,18 @@ def check_stems(stems: Sequence[str], recipe: Recipe, names: set[str]) -> None:
 
 
 def group(files: Sequence[StemFile], stems: Sequence[str],
-          recipe: Recipe) -> dict[str, tuple[Path, ...]]:
+          recipe: Recipe) -> dict[str, tuple[Clip, ...]]:
     """Return stem -> its files, in order of name; every file is in one stem at most.
 
     What no other stem takes belongs to "rest", and is left out where `stems` has none.
     """
-    grouped: dict[str, list[Path]] = {stem: [] for stem in stems}
+    grouped: dict[str, list[Clip]] = {stem: [] for stem in stems}
     spelled = {normal(stem): stem for stem in stems}
-    for file in sorted(files, key=lambda file: file.path):
+    for file in sorted(files, key=lambda file: str(file.clip)):
         stem = next((spelled[s] for s in _candidates(file, recipe) if s in spelled), REST)
         if stem in grouped:
-            grouped[stem].append(file.path)
-    return {stem: tuple(paths) for stem, paths in grouped.items()}
+            grouped[stem].append(file.clip)
+    return {stem: tuple(clips) for stem, clips in grouped.items()}
 
 
 def _candidates(file: StemFile, recipe: Recipe) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from stemsep.audio import Clip
 from stemsep.datasets.folders import audio_files, in_splits, split_by_name
 from stemsep.datasets.recipes import StemFile
 from stemsep.errors import InputError
@@ -42,14 +43,14 @@ def split_by_number(names: Sequence[str]) -> dict[str, str]:
     return split_by_name(names)
 
 
-def files(song: Path) -> tuple[list[StemFile], Path | None]:
+def files(song: Path) -> tuple[list[StemFile], Clip | None]:
     """Return the stem files, with what metadata.yaml says of each, and the mixture of a song."""
     folder = song / "stems"
     if not folder.is_dir():
         raise InputError(f"{song}: has no folder 'stems'; unpack the song again or move it away")
     metadata = _metadata(song / "metadata.yaml")
     stems = [_stem(path, metadata.get(path.stem)) for path in audio_files(folder)]
-    return stems, next((path for path in audio_files(song) if path.stem == "mix"), None)
+    return stems, next((Clip(path) for path in audio_files(song) if path.stem == "mix"), None)
 
 
 def _metadata(path: Path) -> dict[str, Any]:
@@ -68,5 +69,6 @@ def _stem(path: Path, entry: Any) -> StemFile:
     """Return the file with what its entry in the metadata says; what is missing there is open."""
     entry = entry if isinstance(entry, dict) else {}
     program = entry.get("program_num")
-    return StemFile(path, entry.get("inst_class"), program if isinstance(program, int) else None,
-                    entry.get("plugin_name"), entry.get("is_drum") is True)
+    return StemFile(Clip(path), path.stem, entry.get("inst_class"),
+                    program if isinstance(program, int) else None, entry.get("plugin_name"),
+                    entry.get("is_drum") is True)

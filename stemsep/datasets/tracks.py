@@ -1,7 +1,8 @@
-"""A track of a dataset: paths only, nothing of it is read yet."""
+"""A track of a dataset: which files it is made of; nothing of them is read yet."""
 
 from dataclasses import dataclass
-from pathlib import Path
+
+from stemsep.audio import Clip
 
 SPLITS = ("train", "validation", "test")
 
@@ -16,5 +17,5 @@ class Track:
 
     name: str
     split: str
-    stems: dict[str, tuple[Path, ...]]
-    mixture: Path | None = None
+    stems: dict[str, tuple[Clip, ...]]
+    mixture: Clip | None = None

@@ -4,124 +4,137 @@
     <store>/<split>/<track>/                a Zarr v3 array [T, S, C, F, 2] float16
     <store>/index/<split>/<track>.json      Record: the track exists when this does; written last
 
-The last axis is real and imaginary part. A shard holds _SHARD_FRAMES frames of one stem and is
-written whole, by one writer; a chunk in it holds _CHUNK_FRAMES. Chunks are not compressed:
-spectrograms hardly compress, and uncompressed ones are read twice as fast. Checksums are in the
-record, for `stemsep.store.verify`: with one in every chunk, reading takes 1.8 times as long. A stem
-that is silent throughout has no shards, and reads as zeros.
+The store is a folder, or a place in a bucket (gs://, s3://). The last axis is real and imaginary
+part. A shard holds `spec.shard_frames` frames of one stem and is written whole, by one writer; a
+chunk in it holds `spec.chunk_frames`. Chunks are not compressed: spectrograms hardly compress, and
+uncompressed ones are read twice as fast. Checksums are in the record, for `stemsep.store.verify`:
+with one in every chunk, reading takes 1.8 times as long. A stem that is silent throughout has no
+shards, and reads as zeros.
 """
 
 import dataclasses
 import json
 import os
-import re
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorstore as ts
 
-from stemsep import files
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
-from stemsep.store import records
+from stemsep.store import records, spectra
+from stemsep.store.places import RETRIES, Place, place, reason
 from stemsep.store.records import Record, Sources, StoreSpec
 
-FORMAT = 2                      # of the layout above; another one is not read
-_CHUNK_FRAMES = 32
-_SHARD_FRAMES = 4096
+FORMAT = 3                      # of the layout above; another one is not read
 _CACHE_BYTES = 64 << 20         # of all arrays together: the indices of their shards, mostly
-_MAX_FLOAT16 = 65504.0
+_HOW = ("chunk_frames", "shard_frames")     # how a store is laid out, not what it holds
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
 class Store:
-    """A store opened for reading and writing; threads may share it, processes open their own."""
+    """A store opened for reading and writing; threads may share it, processes open their own.
 
-    def __init__(self, path: str | os.PathLike, spec: StoreSpec) -> None:
-        self.path = Path(path).absolute()
-        self.spec = spec
+    place: where it lies; its `str` is the path or URL.
+    """
+
+    def __init__(self, place: Place, spec: StoreSpec) -> None:
+        self.place, self.spec = place, spec
         # With one writer a shard no locks are needed, and a stale lock file would spoil the next
         # write of the same shard if that is shorter.
-        self._context = ts.Context({"file_io_locking": {"mode": "none"},
+        self._context = ts.Context({"file_io_locking": {"mode": "none"}, **RETRIES,
                                     "cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
         self._arrays: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, path: str | os.PathLike, spec: StoreSpec) -> "Store":
-        """Create the store, or open the one that is there if it has the same spec (InputError)."""
-        folder = Path(path)
-        if (folder / "spec.json").exists():
-            return cls.open(path, spec)
-        if folder.is_dir() and not files.is_empty(folder):
+    def create(cls, path: str | os.PathLike, spec: StoreSpec, *, endpoint: str = "") -> "Store":
+        """Create the store, or open the one that is there if it has the same spec (InputError).
+
+        path: a folder, gs://bucket/path or s3://bucket/path; endpoint: as for `places.Bucket`.
+        """
+        where = place(path, endpoint)
+        if where.read("spec.json") != [None]:
+            return cls.open(path, spec, endpoint=endpoint)
+        if where.exists():
             raise InputError(f"{path}: is a folder with other files; set config.data.store to one "
                              "that does not exist yet")
-        files.write_json(folder / "spec.json", {"format": FORMAT, **dataclasses.asdict(spec)})
-        return cls(path, spec)
+        values = {"format": FORMAT, **dataclasses.asdict(spec)}
+        where.write("spec.json", json.dumps(values, indent=1, ensure_ascii=False).encode())
+        return cls(where, spec)
 
     @classmethod
-    def open(cls, path: str | os.PathLike, spec: StoreSpec | None = None) -> "Store":
+    def open(cls, path: str | os.PathLike, spec: StoreSpec | None = None, *,
+             endpoint: str = "") -> "Store":
         """Open the store at `path`.
 
         Raises InputError when there is none, one of another format, or of another spec than given.
         """
+        where = place(path, endpoint)
+        (data,) = where.read("spec.json")
+        if data is None:
+            raise InputError(f"{path}: is no store; make it with python -m stemsep.preprocess")
         try:
-            values = json.loads((Path(path) / "spec.json").read_text(encoding="utf-8"))
+            values = json.loads(data)
             if values.pop("format") != FORMAT:
                 raise InputError(f"{path}: is a store of another version of stemsep; delete it and "
                                  "run python -m stemsep.preprocess again")
             found = StoreSpec(**{**values, "stems": tuple(values["stems"])})
-        except FileNotFoundError as error:
-            raise InputError(f"{path}: is no store; make it with python -m "
-                             "stemsep.preprocess") from error
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, UnicodeDecodeError,
+                json.JSONDecodeError) as error:
             raise InputError(f"{path}/spec.json: is damaged; delete the store and run python -m "
                              "stemsep.preprocess again") from error
         for f in dataclasses.fields(StoreSpec) if spec else ():
             have, want = getattr(found, f.name), getattr(spec, f.name)
-            if have != want:
+            if have != want and f.name not in _HOW:
                 raise InputError(f"{path}: was made with {f.name} {_show(have)}, the configuration "
                                  f"says {_show(want)}; set config.data.store to another folder, or "
                                  "delete this one to make it anew")
-        return cls(path, found)
+        return cls(where, found)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Keep a second writer out (InputError), and clear what a killed one left behind."""
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(files.locked(self.path))
-            except BlockingIOError as error:
-                raise InputError(f"{self.path}: another process is writing to it; wait until it "
-                                 "has ended") from error
-            for pattern in ("*.__lock", f"*{files.PART}"):
-                for left in self.path.rglob(pattern):
-                    if left.is_file():
-                        left.unlink()
+    def writing(self, *, only: Collection[tuple[str, str]] | None = None) -> Iterator[None]:
+        """Keep a second writer out (InputError), and clear what a killed one left behind.
+
+        only: the (split, name) that this process writes, where several write at the same time, each
+        its own; others that name theirs are let in.
+        """
+        with self.place.writing(shared=only is not None):
             for split in SPLITS:
-                for folder in (self.path / split).glob("*"):
-                    if not self._record_path(split, folder.name).exists():
-                        self.remove(split, folder.name)
+                known = set(self.names(split))
+                for name in self.place.children(split):
+                    if name not in known and (only is None or (split, name) in only):
+                        self.remove(split, name)
             yield
+
+    def names(self, split: str) -> list[str]:
+        """Return the names of the tracks of a split, in order."""
+        return [key.removesuffix(".json") for key in self.place.children(f"index/{split}")
+                if key.endswith(".json")]
 
     def tracks(self, split: str) -> list[Record]:
         """Return the records of a split, sorted by name; raises InputError for a damaged one."""
-        found = [self.record(path) for path in (self.path / "index" / split).glob("*.json")]
+        keys = [_record_key(split, name) for name in self.names(split)]
+        found = [self._record(key, data) for key, data in zip(keys, self.place.read(*keys))
+                 if data is not None]
         return sorted(found, key=lambda record: record.name)
 
-    def record(self, path: Path) -> Record:
-        """Return the record that a file of the index holds; raises InputError for a damaged one."""
+    def record(self, split: str, name: str) -> Record:
+        """Return the record of a track; raises InputError where it is damaged or not there."""
+        key = _record_key(split, name)
+        return self._record(key, self.place.read(key)[0])
+
+    def _record(self, key: str, data: bytes | None) -> Record:
         try:
-            return records.from_json(json.loads(path.read_text(encoding="utf-8")))
+            return records.from_json(json.loads(data or b""))
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: is damaged; delete it and run python -m stemsep.preprocess "
-                             "again") from error
+            raise InputError(f"{self.place}/{key}: is damaged; delete it and run python -m "
+                             "stemsep.preprocess again") from error
 
     def read(self, record: Record, first_frame: int, frames: int, *,
              stems: Sequence[int]) -> "Window":
@@ -131,7 +144,7 @@ class Store:
         indices into the spec's stems, in any order.
         """
         end = min(first_frame + frames, record.frames)
-        shape = (frames, len(stems), self.spec.channels, self.spec.stft.bins, 2)
+        shape = (frames, len(stems), *self.spec.frame_shape)
         heard = [place for place, stem in enumerate(stems) if record.norms[stem] > 0]
         if not heard or end <= first_frame:
             return Window(None, shape, heard)
@@ -144,82 +157,75 @@ class Store:
         return Window(view.read(), shape, heard)
 
     def write_track(self, split: str, name: str, *, samples: int,
-                    waves: Iterable[np.ndarray | None], sources: Sources) -> Record:
+                    waves: Iterable[Iterable[np.ndarray] | None], sources: Sources) -> Record:
         """Transform and write a track in place of the one of that name; returns its record.
 
-        waves: for each stem of the spec float32 [C, samples], or None for silence; taken one after
-        the other. Raises InputError when a spectrogram is beyond what float16 can hold, and when
-        the disk refuses to be written to.
+        waves: for each stem of the spec its blocks, float32 [C, n], of `samples` in all (silence
+        follows what is missing), or None for silence; taken one after the other. Memory is that of
+        a few shards, however long the track is. Raises InputError when a spectrogram is beyond what
+        float16 can hold, and when the disk refuses to be written to.
         """
-        self.remove(split, name)
-        frames = self.spec.stft.frames(samples)
-        array = self._written(ts.open(self._array_spec(split, name, frames), create=True,
-                                      context=self._context), f"{split}/{name}")
-        norms, power = [], []
-        checksums: list[tuple[int, ...]] = []
-        for stem, wave_CN in enumerate(waves):
-            if wave_CN is None or not wave_CN.any():
-                norms.append(0.0)
-                power.append(0.0)
-                checksums.append(())
-                continue
-            norm, crcs = self._write_stem(array, stem, wave_CN, track=f"{split}/{name}")
-            norms.append(norm)
-            checksums.append(crcs)
-            power.append(float(np.square(wave_CN).mean(dtype=np.float64)))
-        record = Record(name, split, samples, frames, tuple(norms), tuple(power),
-                        tuple(checksums), sources)
-        files.write_json(self._record_path(split, name), dataclasses.asdict(record))
-        return record
+        with self.place.writing_track():
+            self.remove(split, name)
+            frames = self.spec.stft.frames(samples)
+            array = self._written(ts.open(self._array_spec(split, name, frames), create=True,
+                                          context=self._context), f"{split}/{name}")
+            norms, power = [], []
+            levels: list[tuple[int, ...]] = []
+            checksums: list[tuple[int, ...]] = []
+            for stem, blocks in enumerate(waves):
+                loudness = spectra.Loudness()
+                shards = () if blocks is None else spectra.transform(
+                    blocks, self.spec, samples, loudness,
+                    name=f"{split}/{name}: stem {self.spec.stems[stem]!r}")
+                checksums.append(self._write_stem(array, stem, shards, f"{split}/{name}"))
+                norms.append(loudness.norm)
+                levels.append(loudness.levels() if loudness.norm else ())
+                power.append(loudness.squares / (samples * self.spec.channels))
+            record = Record(name, split, samples, frames, tuple(norms), tuple(power), tuple(levels),
+                            tuple(checksums), sources)
+            self.place.write(_record_key(split, name), json.dumps(
+                dataclasses.asdict(record), ensure_ascii=False, allow_nan=False,
+                separators=(",", ":")).encode())
+            return record
 
     def remove(self, split: str, name: str) -> None:
         """Remove a track, its record first; one that is not there is removed already."""
-        self._record_path(split, name).unlink(missing_ok=True)
+        self.place.delete(_record_key(split, name))
         with self._lock:
             self._arrays.pop((split, name), None)
-        folder = self.path / split / name
-        for path in folder.glob("*"):
-            path.unlink()
-        if folder.is_dir():
-            folder.rmdir()
+        self.place.delete(f"{split}/{name}")
 
-    def _write_stem(self, array: Any, stem: int, wave_CN: np.ndarray, *,
-                    track: str) -> tuple[float, tuple[int, ...]]:
-        """Transform and write one stem, shard by shard; returns the sum of its frames' norms, and
-        the checksum of each shard.
-        """
-        stft, frames = self.spec.stft, array.shape[0]
-        tail = (frames - 1) * stft.hop + stft.n_fft // 2 - wave_CN.shape[1]
-        padded_CN = np.pad(wave_CN, [(0, 0), (stft.n_fft // 2, tail)])
-        total, checksums = 0.0, []
+    def _write_stem(self, array: Any, stem: int,
+                    shards: Iterable[tuple[int, np.ndarray, bool]], track: str) -> tuple[int, ...]:
+        """Write the shards of one stem, none of silence throughout; returns their checksums."""
+        silent: list[tuple[int, int]] = []      # shards before the first sound: first frame, frames
+        checksums = []
         pending: Any = None
-        for first, count in shards(frames):
-            end = (first + count - 1) * stft.hop + stft.n_fft
-            spec_CTF = stft.transform(stft.cut(padded_CN[:, first * stft.hop:end], count))
-            parts_TCF2 = spec_CTF.transpose(1, 0, 2)[..., None].view(np.float32)
-            norms_T = np.sqrt(np.einsum("tcfp,tcfp->t", parts_TCF2, parts_TCF2))
-            # No part exceeds its frame's norm, so only a suspect norm asks for a look at the parts.
-            fits = norms_T.max() <= _MAX_FLOAT16 or np.abs(parts_TCF2).max() <= _MAX_FLOAT16
-            if not fits:
-                raise InputError(f"{track}: stem {self.spec.stems[stem]!r} is far beyond full "
-                                 "scale, its spectrogram does not fit into float16; scale its "
-                                 "files to ±1")
-            total += float(norms_T.sum(dtype=np.float64))
+        for first, shard_TCF2, sounds in shards:
+            if not sounds and not checksums:
+                silent.append((first, len(shard_TCF2)))
+                continue
+            for start, frames in silent:
+                zeros = np.zeros((frames, *self.spec.frame_shape), np.float16)
+                self._written(array[start:start + frames, stem].write(zeros), track)
+                checksums.append(zlib.crc32(zeros.data))
+            silent = []
             if pending is not None:
-                # One shard is written while the next is computed, no more.
-                self._written(pending, track)
-            stored = half(parts_TCF2)
-            checksums.append(zlib.crc32(stored.data))
-            pending = array[first:first + count, stem].write(stored)
-        self._written(pending, track)
-        return total, tuple(checksums)
+                self._written(pending, track)   # one is written while the next is made, no more
+            checksums.append(zlib.crc32(shard_TCF2.data))
+            pending = array[first:first + len(shard_TCF2), stem].write(shard_TCF2)
+        if pending is not None:
+            self._written(pending, track)
+        return tuple(checksums)
 
     def _written(self, future: Any, track: str) -> Any:
         """Wait for a write; raises InputError where the disk refused it."""
         try:
             return future.result()
-        except (ValueError, NotImplementedError) as error:      # whatever the cause
-            raise InputError(f"{self.path / track}: cannot be written ({_reason(error)}); free "
+        # TensorStore's, whatever the cause
+        except (ValueError, NotImplementedError, PermissionError) as error:
+            raise InputError(f"{self.place}/{track}: cannot be written ({reason(error)}); free "
                              "some space, or set config.data.store to a place that you may write "
                              "to") from error
 
@@ -234,13 +240,13 @@ class Store:
         return array
 
     def _array_spec(self, split: str, name: str, frames: int) -> dict[str, Any]:
-        frame_shape = [self.spec.channels, self.spec.stft.bins, 2]
-        shards = {"chunk_shape": [_SHARD_FRAMES, 1, *frame_shape]}
-        chunks = {"chunk_shape": [_CHUNK_FRAMES, 1, *frame_shape], "codecs": [_LITTLE],
+        frame_shape = self.spec.frame_shape
+        shards = {"chunk_shape": [self.spec.shard_frames, 1, *frame_shape]}
+        chunks = {"chunk_shape": [self.spec.chunk_frames, 1, *frame_shape], "codecs": [_LITTLE],
                   "index_codecs": [_LITTLE, {"name": "crc32c"}], "index_location": "start"}
         return {
             "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": str(self.path / split / name)},
+            "kvstore": self.place.kvstore(f"{split}/{name}"),
             "metadata": {
                 "shape": [frames, len(self.spec.stems), *frame_shape],
                 "dimension_names": ["frame", "stem", "channel", "bin", "part"],
@@ -255,9 +261,6 @@ class Store:
             "fill_missing_data_reads": False,
             "recheck_cached_data": False,
         }
-
-    def _record_path(self, split: str, name: str) -> Path:
-        return self.path / "index" / split / f"{name}.json"
 
 
 @dataclass(frozen=True)
@@ -287,37 +290,9 @@ class Window:
         return window
 
 
-def shards(frames: int) -> Iterator[tuple[int, int]]:
-    """Yield the first frame and the number of frames of each shard of a stem."""
-    for first in range(0, frames, _SHARD_FRAMES):
-        yield first, min(_SHARD_FRAMES, frames - first)
-
-
-def half(values: np.ndarray) -> np.ndarray:
-    """Round float32 within ±65504 to float16, as ``astype`` does but 1.5 to 13 times as fast.
-
-    NumPy converts one number after the other, and slowly those below 2⁻¹⁴, of which quiet music is
-    full; here whole blocks go through integer operations while they are in the cache.
-    """
-    flat = values.reshape(-1)
-    rounded = np.empty(flat.shape, np.uint16)
-    for first in range(0, flat.size, 1 << 16):
-        bits = flat[first:first + (1 << 16)].view(np.uint32)
-        size = bits & 0x7FFFFFFF
-        # Above 2⁻¹⁴: the exponent's bias from 127 to 15, and 13 bits less, a tie to the even one.
-        result = ((size >> 13) & 1) + size - (0x38000000 - 0xFFF) >> 13
-        # Below: 0.5 has float16's smallest step there as its last bit, so the sum is rounded to it.
-        small = (size.view(np.float32) + np.float32(0.5)).view(np.uint32) - 0x3F000000
-        np.copyto(result, small, where=size < 0x38800000)
-        rounded[first:first + (1 << 16)] = result | (bits >> 16) & 0x8000
-    return rounded.view(np.float16).reshape(values.shape)
+def _record_key(split: str, name: str) -> str:
+    return f"index/{split}/{name}.json"
 
 
 def _show(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
-
-
-def _reason(error: Exception) -> str:
-    """Return the system's words in what TensorStore says of a failed write, or all that it says."""
-    code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else str(error).splitlines()[0]

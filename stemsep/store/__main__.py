@@ -2,10 +2,12 @@
 
 python -m stemsep.store info STORE
 python -m stemsep.store verify STORE
+python -m stemsep.store verify s3://bucket/store --endpoint http://127.0.0.1:9000
 """
 
 import sys
 
+from absl import flags
 from tqdm import tqdm
 
 from stemsep import command, log
@@ -20,10 +22,13 @@ ACTIONS = ("info", "verify")
 
 def main() -> None:
     """Run the command; `verify` ends with status 1 when something is wrong."""
-    command.run(run)
+    endpoint = flags.DEFINE_string(
+        "endpoint", "", "address of a service that speaks S3; empty: AWS_ENDPOINT_URL, or Amazon's")
+    flags.FLAGS.set_gnu_getopt(True)        # flags may follow the store
+    command.run(lambda arguments: run(arguments, endpoint.value))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: list[str], endpoint: str = "") -> int:
     """Do what the arguments ask for: an action, and the path of a store."""
     if len(arguments) != 2:
         raise InputError("give an action and a store, as in verify data/stores/demo; actions: "
@@ -31,12 +36,12 @@ def run(arguments: list[str]) -> int:
     action, path = arguments
     if action not in ACTIONS:
         raise InputError(unknown("there is no action", action, ACTIONS))
-    store = Store.open(path)
+    store = Store.open(path, endpoint=endpoint)
     if action == "info":
         print(contents(store))
         return 0
     wrong = count = 0
-    total = sum(len(list((store.path / "index" / split).glob("*.json"))) for split in SPLITS)
+    total = sum(len(store.names(split)) for split in SPLITS)
     with log.progress(total, "verify", unit="track") as bar:
         for name, faults in verify(store):
             count += 1

@@ -1,16 +1,15 @@
 """Whether a store is whole: every record, every shard's checksum, and nothing in no record."""
 
 import json
+import math
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from stemsep import files
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
-from stemsep.store import Record, Store, shards
+from stemsep.store import Record, Store
 
 
 def verify(store: Store) -> Iterator[tuple[str, list[str]]]:
@@ -20,11 +19,11 @@ def verify(store: Store) -> Iterator[tuple[str, list[str]]]:
     of one shard.
     """
     for split in SPLITS:
-        for path in sorted((store.path / "index" / split).glob("*.json")):
+        for name in store.names(split):
             try:
-                record = store.record(path)
+                record = store.record(split, name)
             except InputError as fault:
-                yield f"{split}/{path.stem}", [str(fault)]
+                yield f"{split}/{name}", [str(fault)]
                 continue
             yield f"{split}/{record.name}", track_faults(store, record)
     for name in leftovers(store):
@@ -33,13 +32,13 @@ def verify(store: Store) -> Iterator[tuple[str, list[str]]]:
 
 def track_faults(store: Store, record: Record) -> list[str]:
     """Return what is wrong with a track: its array's description, its shards' checksums."""
-    path = store.path / record.split / record.name / "zarr.json"
+    key, spec = f"{record.split}/{record.name}/zarr.json", store.spec
+    path = f"{store.place}/{key}"
     try:
-        shape = json.loads(path.read_text(encoding="utf-8"))["shape"]
-    except (OSError, ValueError, KeyError, TypeError):
+        shape = json.loads(store.place.read(key)[0] or b"")["shape"]
+    except (ValueError, KeyError, TypeError):
         return [f"{path}: is missing or damaged"]
-    spec = store.spec
-    if shape != [record.frames, len(spec.stems), spec.channels, spec.stft.bins, 2]:
+    if shape != [record.frames, len(spec.stems), *spec.frame_shape]:
         return [f"{path}: has the shape {shape}, which is not that of its record"]
     found = []
     for place, stem in enumerate(spec.stems):
@@ -50,7 +49,7 @@ def track_faults(store: Store, record: Record) -> list[str]:
             continue
         if not whole:
             found.append(f"stem {stem!r}: differs from its checksum; delete "
-                         f"{store.path / 'index' / record.split / record.name}.json and run python "
+                         f"{store.place}/index/{record.split}/{record.name}.json and run python "
                          "-m stemsep.preprocess again")
     return found
 
@@ -62,32 +61,29 @@ def checksums(store: Store, record: Record, place: int) -> tuple[int, ...]:
     if not record.norms[place]:
         return ()
     windows = (store.read(record, first, count, stems=[place]).result()
-               for first, count in shards(record.frames))
+               for first, count in store.spec.shards(record.frames))
     return tuple(zlib.crc32(np.ascontiguousarray(window).data) for window in windows)
 
 
 def leftovers(store: Store) -> list[str]:
     """Return what a killed run left: tracks without a record, partial and lock files."""
-    known = {(split, path.stem) for split in SPLITS
-             for path in (store.path / "index" / split).glob("*.json")}
-    folders = [folder for split in SPLITS for folder in (store.path / split).glob("*")
-               if (split, folder.name) not in known]
-    partial = [path for pattern in ("*.__lock", f"*{files.PART}")
-               for path in store.path.rglob(pattern) if path.is_file()]
-    return [str(path.relative_to(store.path)) for path in sorted({*folders, *partial})]
+    folders = [f"{split}/{name}" for split in SPLITS
+               for name in set(store.place.children(split)) - set(store.names(split))]
+    return sorted({*folders, *store.place.partial()})
 
 
 def contents(store: Store) -> str:
     """Return what a store holds as lines of text."""
     spec = store.spec
+    tracks = {split: store.tracks(split) for split in SPLITS}
+    size = sum(size_of(store, own) for own in tracks.values())
     lines = [
-        str(store.path),
+        str(store.place),
         f"  {spec.sample_rate} Hz, {spec.channels} channel{'s' * (spec.channels > 1)}, "
-        f"STFT {spec.n_fft}/{spec.hop}, {size_of(store.path) / 1e9:.2f} GB",
+        f"STFT {spec.n_fft}/{spec.hop}, {size / 1e9:.2f} GB",
         f"  {'split':<12}{'tracks':>8}{'hours':>9}" + "".join(f"{s:>12}" for s in spec.stems),
     ]
-    for split in SPLITS:
-        records = store.tracks(split)
+    for split, records in tracks.items():
         hours = sum(record.samples for record in records) / spec.sample_rate / 3600
         heard = [sum(record.norms[place] > 0 for record in records)
                  for place in range(len(spec.stems))]
@@ -97,6 +93,8 @@ def contents(store: Store) -> str:
     return "\n".join(lines)
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def size_of(store: Store, tracks: Iterable[Record]) -> int:
+    """Return the bytes of the spectrograms: the frames of all stems that are not silent."""
+    frame_bytes = 2 * math.prod(store.spec.frame_shape)
+    return sum(record.frames * frame_bytes * sum(norm > 0 for norm in record.norms)
+               for record in tracks)
