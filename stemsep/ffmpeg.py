@@ -53,12 +53,14 @@ def streams(path: str | os.PathLike) -> int:
 class Decoder:
     """One stream of a file, decoded from its beginning to its end."""
 
+    _container: Any     # the rest is set by `_rewind`
+    _stream: Any
+    _held: np.ndarray
+    _blocks: Iterator[np.ndarray]
+
     def __init__(self, raw: Any, stream: int, name: object) -> None:
         self._raw, self._number, self._name = raw, stream, name
-        self._container: Any = None
-        self._stream: Any = None
-        self._held = np.zeros((0, 0), np.float32)
-        self._blocks: Iterator[np.ndarray] = iter(())
+        self._container = None
         self._rewind()
         codec = self._stream.codec_context
         self.samplerate, self.channels = int(codec.sample_rate), int(codec.channels)

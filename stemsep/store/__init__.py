@@ -172,18 +172,18 @@ class Store:
                                           context=self._context), f"{split}/{name}")
             norms, power = [], []
             levels: list[tuple[int, ...]] = []
-            checksums: list[tuple[int, ...]] = []
+            crcs: list[tuple[int, ...]] = []
             for stem, blocks in enumerate(waves):
                 loudness = spectra.Loudness()
                 shards = () if blocks is None else spectra.transform(
                     blocks, self.spec, samples, loudness,
                     name=f"{split}/{name}: stem {self.spec.stems[stem]!r}")
-                checksums.append(self._write_stem(array, stem, shards, f"{split}/{name}"))
+                crcs.append(self._write_stem(array, stem, shards, f"{split}/{name}"))
                 norms.append(loudness.norm)
                 levels.append(loudness.levels() if loudness.norm else ())
                 power.append(loudness.squares / (samples * self.spec.channels))
             record = Record(name, split, samples, frames, tuple(norms), tuple(power), tuple(levels),
-                            tuple(checksums), sources)
+                            tuple(crcs), sources)
             self.place.write(_record_key(split, name), json.dumps(
                 dataclasses.asdict(record), ensure_ascii=False, allow_nan=False,
                 separators=(",", ":")).encode())
@@ -200,7 +200,7 @@ class Store:
                     shards: Iterable[tuple[int, np.ndarray, bool]], track: str) -> tuple[int, ...]:
         """Write the shards of one stem, none of silence throughout; returns their checksums."""
         silent: list[tuple[int, int]] = []      # shards before the first sound: first frame, frames
-        checksums = []
+        checksums: list[int] = []
         pending: Any = None
         for first, shard_TCF2, sounds in shards:
             if not sounds and not checksums:
