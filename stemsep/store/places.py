@@ -107,7 +107,7 @@ class Bucket:
         bucket, _, path = rest.partition("/")
         if not bucket:
             raise InputError(f"{url}: names no bucket; write {scheme}://bucket/path")
-        self._base = {"driver": _DRIVERS[scheme], "bucket": bucket}
+        self._base: dict[str, Any] = {"driver": _DRIVERS[scheme], "bucket": bucket}
         self._path = path + "/" if path else ""
         if scheme == "s3":
             region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
@@ -116,6 +116,8 @@ class Bucket:
                 self._base |= {"endpoint": endpoint, "aws_region": region or "us-east-1"}
             elif region:
                 self._base["aws_region"] = region
+            if "AWS_ACCESS_KEY_ID" in os.environ:   # else the library complains of what it misses
+                self._base["aws_credentials"] = {"type": "environment"}
         self._context = ts.Context(RETRIES)
         self._opened: Any = None
 
@@ -146,13 +148,13 @@ class Bucket:
     def children(self, key: str) -> list[str]:
         """Return what lies below a key, one level down, in order."""
         prefix = key + "/" if key else ""
-        keys = self._done(self._kv.list(_below(prefix), strip_prefix_length=len(prefix.encode())))
-        return sorted({name.decode().partition("/")[0] for name in keys})
+        return sorted({name[len(prefix):].partition("/")[0] for name in self._below(prefix)})
 
     def delete(self, key: str) -> None:
         """Delete a value, or all of the values below a key; nothing may be there."""
-        self._done(self._kv.write(key, None))
-        self._done(self._kv.delete_range(_below(key + "/")))
+        gone = [self._kv.write(name, None) for name in [key, *self._below(key + "/")]]
+        for future in gone:
+            self._done(future)
 
     def kvstore(self, key: str) -> dict[str, Any]:
         return {**self._base, "path": f"{self._path}{key}/"}
@@ -170,6 +172,12 @@ class Bucket:
     def writing_track(self) -> Iterator[None]:
         """Do nothing: see the class."""
         yield
+
+    def _below(self, prefix: str) -> list[str]:
+        """Return the keys that begin with a prefix."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
+        keys = [key.decode() for key in self._done(self._kv.list(ts.KvStore.KeyRange(prefix, end)))]
+        return [key for key in keys if key.startswith(prefix)]      # not every service keeps to it
 
     def _done(self, future: Any) -> Any:
         """Wait for what the bucket answers; raises InputError where it refuses."""
@@ -209,9 +217,3 @@ def reason(error: Exception) -> str:
 def _is_partial(name: str, ends: Collection[str] = (files.PART, ".__lock")) -> bool:
     return name.endswith(tuple(ends))
 
-
-def _below(prefix: str) -> Any:
-    """Return the range of all keys that begin with a prefix."""
-    if not prefix:
-        return ts.KvStore.KeyRange()
-    return ts.KvStore.KeyRange(prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1))
