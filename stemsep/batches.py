@@ -4,8 +4,10 @@ Everything is a function of (seed, step): there is no iterator to save, and resu
 another step.
 """
 
+import fnmatch
+import math
 from collections import deque
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,32 +15,89 @@ from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.parallel import DataParallel
 from stemsep.store import Record, Store
+from stemsep.store.records import LEVEL_FRAMES, SILENCE_DB
 
 VALIDATION = 2**40  # the "step" whose draw of windows validation uses; no run gets that far
+_SOUNDS_DB = 40  # below its loudest passage in a track a stem counts as silent
 
 
 def window_ids(seed: int, step: int, lengths: np.ndarray, *, window: int, batch: int, stems: int,
-               remix: float) -> np.ndarray:
+               remix: float, weights: np.ndarray | None = None, sounding: float = 0.0,
+               sounds: Sequence[np.ndarray] = ()) -> np.ndarray:
     """Draw which windows make up the global batch of one step.
 
     lengths: frames of each track, int [tracks]. Returns int [batch, stems, 2]: track and first
     frame of each stem of each window; a share `remix` of the windows draws every stem by itself,
     the others take all from one place. A track is drawn in proportion to its length, so every
-    second of music is seen equally often. The same (seed, step) draws the same windows on any
-    number of hosts.
+    second of music is seen equally often; weights: float [tracks], how often a second of a track is
+    seen beside those of others. sounding: the share of draws that are taken where the stem sounds
+    (of windows that take all from one place, where one of their stems does), of the passages
+    `sounds`: for each stem int [passages, 2], track and first frame of LEVEL_FRAMES frames. The
+    same (seed, step) draws the same windows on any number of hosts.
     """
     rng = np.random.default_rng((seed, step))
     # A track shorter than the window starts at 0 and is padded.
     room = np.maximum(lengths - window, 0) + 1
-    track = rng.choice(len(lengths), size=(batch, stems), p=lengths / lengths.sum())
+    shares = lengths * (1.0 if weights is None else weights)
+    track = rng.choice(len(lengths), size=(batch, stems), p=shares / shares.sum())
     ids = np.stack([track, rng.integers(0, room[track])], axis=-1)
     together = rng.random(batch) >= remix
+    if sounding:
+        chosen = rng.random((batch, stems)) < sounding
+        chosen[together] &= np.arange(stems) == rng.integers(stems, size=(batch, 1))[together]
+        for stem, passages in enumerate(sounds):
+            if not len(passages):
+                continue
+            tracks = passages[:, 0]
+            ends = np.cumsum(np.ones(len(tracks)) if weights is None else weights[tracks])
+            place = np.searchsorted(ends, rng.random(batch) * ends[-1], side="right")
+            track, first = passages[np.minimum(place, len(tracks) - 1)].T
+            # Anywhere, as long as some of the passage is in the window.
+            first = first + rng.integers(1 - window, LEVEL_FRAMES, size=batch)
+            there = np.stack([track, np.clip(first, 0, room[track] - 1)], axis=-1)
+            own = chosen[:, stem]
+            ids[own, stem] = there[own]
+            ids[own & together, 0] = there[own & together]
     ids[together] = ids[together, :1]
     return ids
 
 
+def passages(records: Sequence[Record], stem: int) -> np.ndarray:
+    """Return where a stem sounds, as `window_ids` wants it: int [passages, 2]."""
+    found = [np.zeros((0, 2), int)]
+    for track, record in enumerate(records):
+        levels = np.array(record.levels[stem] or (SILENCE_DB,))
+        heard = np.flatnonzero(levels > max(levels.max() - _SOUNDS_DB, SILENCE_DB))
+        found.append(np.stack([np.full(len(heard), track), heard * LEVEL_FRAMES], axis=-1))
+    return np.concatenate(found)
+
+
+def track_weights(records: Sequence[Record], weights: Mapping[str, float]) -> np.ndarray | None:
+    """Return the weight of each track, by the first of the patterns `weights` that its name
+    matches, else 1; None for no patterns.
+
+    Raises InputError for a pattern that no track matches, and when all tracks have the weight 0.
+    """
+    if not weights:
+        return None
+    names = [record.name for record in records]
+    for pattern in weights:
+        if not fnmatch.filter(names, pattern):
+            raise InputError(f"config.data.weights: {pattern!r} matches no track of the "
+                             f"{len(names)} for training, as {names[0]!r}; correct the pattern")
+    values = np.array([next((value for pattern, value in weights.items()
+                             if fnmatch.fnmatchcase(name, pattern)), 1.0) for name in names])
+    if not values.any():
+        raise InputError("config.data.weights: all tracks have the weight 0; give one more")
+    return values
+
+
 class Batches:
-    """The batches of one split of a store: {"stems": float16 [B, S, T, C, F, 2]}, S its stems."""
+    """The batches of one split of a store: {"stems": float16 [B, S, T, C, F, 2]}, S its stems.
+
+    depth: batches that are read ahead: config.data.prefetch, or as many as config.data.prefetch_mb
+    holds, one at least.
+    """
 
     def __init__(self, store: Store, split: str, config: Config, devices: DataParallel) -> None:
         self.records: list[Record] = store.tracks(split)
@@ -49,33 +108,47 @@ class Batches:
             )
         self._lengths = np.array([record.frames for record in self.records])
         self._store, self._config, self._devices = store, config, devices
+        windows = devices.share(config.train.batch)
+        self._shape = (len(range(config.train.batch)[windows]), len(store.spec.stems),
+                       config.data.window_frames, *store.spec.frame_shape)
+        self.batch_bytes = 2 * math.prod(self._shape)
+        fitting = int(config.data.prefetch_mb * 1e6 // self.batch_bytes)
+        self.depth = max(1, min(config.data.prefetch, fitting))
+        self._weights: np.ndarray | None = None
+        self._sounds: list[np.ndarray] = []
 
     def stream(self, start: int, stop: int) -> Iterator[tuple[int, Any]]:
         """Yield (step, batch on the devices) for start <= step < stop, reading ahead."""
         c = self._config
-        return self._ahead(
-            (step, self._draw(step, c.train.batch, c.augment.remix)) for step in range(start, stop)
-        )
+        self._weights = track_weights(self.records, c.data.weights)
+        if c.data.sounding:
+            self._sounds = [passages(self.records, i) for i in range(len(self._store.spec.stems))]
+        return self._ahead((step, self.ids(step)) for step in range(start, stop))
 
     def fixed(self, windows: int) -> Iterator[tuple[int, Any]]:
         """Yield (number, batch) of the windows of validation: the same at every call, as they are
         in their songs.
         """
-        count = -(-windows // self._config.train.batch)
-        ids = self._draw(VALIDATION, count * self._config.train.batch, 0.0)
+        c = self._config
+        count = -(-windows // c.train.batch)
+        ids = window_ids(c.seed, VALIDATION, self._lengths, window=c.data.window_frames,
+                         batch=count * c.train.batch, stems=len(self._store.spec.stems), remix=0.0)
         return self._ahead(enumerate(np.split(ids, count)))
 
-    def _draw(self, step: int, batch: int, remix: float) -> np.ndarray:
+    def ids(self, step: int) -> np.ndarray:
+        """Return the windows of the global batch of a step of training, as `window_ids` does."""
         c = self._config
-        return window_ids(c.seed, step, self._lengths, window=c.data.window_frames, batch=batch,
-                          stems=len(self._store.spec.stems), remix=remix)
+        return window_ids(c.seed, step, self._lengths, window=c.data.window_frames,
+                          batch=c.train.batch, stems=len(self._store.spec.stems),
+                          remix=c.augment.remix, weights=self._weights, sounding=c.data.sounding,
+                          sounds=self._sounds)
 
     def _ahead(self, draws: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, Any]]:
         mine = self._devices.share(self._config.train.batch)
         reading: deque = deque()
         for step, ids in draws:
             reading.append((step, self._read(ids[mine])))
-            if len(reading) > self._config.data.prefetch:
+            if len(reading) > self.depth:
                 yield self._finish(*reading.popleft())
         while reading:
             yield self._finish(*reading.popleft())
@@ -86,9 +159,7 @@ class Batches:
                  for stem, (track, first) in enumerate(window)] for window in ids]
 
     def _finish(self, step: int, reads: Sequence[Sequence[Any]]) -> tuple[int, Any]:
-        spec, frames = self._store.spec, self._config.data.window_frames
-        shape = (len(reads), len(spec.stems), frames, spec.channels, spec.stft.bins, 2)
-        batch = np.empty(shape, np.float16)
+        batch = np.empty(self._shape, np.float16)
         for window, futures in zip(batch, reads):
             for stem, future in zip(window, futures):
                 stem[:] = future.result()[:, 0]

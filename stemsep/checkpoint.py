@@ -221,13 +221,13 @@ def _kind(name: str) -> str:
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as {"optim.lr": ...}; targets are pairs, as their order counts, and
-    lists stand for tuples.
+    """Return nested settings as {"optim.lr": ...}; targets and weights are pairs, as their order
+    counts, and lists stand for tuples.
     """
     flat: dict[str, Any] = {}
     for name, value in values.items():
         path = prefix + name
-        if path == "data.targets":
+        if path in ("data.targets", "data.weights"):
             flat[path] = [[target, stems] for target, stems in value.items()]
         elif isinstance(value, dict):
             flat.update(flatten(value, path + "."))

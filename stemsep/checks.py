@@ -33,6 +33,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.demo.channels": (1, 2),
     "data.window_frames": (2, 65536),
     "data.prefetch": (1, 1024),
+    "data.prefetch_mb": (1, 10**9),
+    "data.sounding": (0, 1),
     "data.workers": (0, 1024),
     "seed": (0, 2**31 - 1),
     "data.demo.seed": (0, 2**31 - 1),
@@ -128,6 +130,13 @@ def check_targets(config: Any) -> None:
                     unknown(f"config.data.targets: {name!r} names stem", stem, config.data.stems)
                 )
             seen[stem] = name
+    for pattern, weight in config.data.weights.items():
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not isinstance(pattern, str) or not number or not 0 <= weight < 1e6:
+            raise InputError(
+                f"config.data.weights: {pattern!r}: {weight!r} must be a pattern of names and a "
+                "number from 0 on"
+            )
     if any(not 0 <= alpha < 1e6 for alpha in config.loss.alpha):
         raise InputError(f"config.loss.alpha {config.loss.alpha}: weights are numbers from 0 on")
     if config.loss.alpha and len(config.loss.alpha) != len(targets):

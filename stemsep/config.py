@@ -49,7 +49,11 @@ class DataConfig(Section):
     # YAML that groups stem files, a path or the text; empty: General MIDI instruments, file names.
     recipe: str = ""
     window_frames: int = 128
+    # Tracks that are seen more or less often: pattern of their names -> factor, as {"Live *": 0.5}.
+    weights: dict = field(default_factory=dict)
+    sounding: float = 0.0  # share of windows that are drawn where their stem sounds
     prefetch: int = 4  # batches read ahead of the step
+    prefetch_mb: int = 4000  # that they may take in memory; at least one is read ahead
     engine: str = "local"  # what preprocesses: processes here, "spmd" (a launched job), or "ray"
     workers: int = 0  # processes that preprocess; 0: one a core
     demo: DemoConfig = field(default_factory=DemoConfig)

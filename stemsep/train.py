@@ -292,7 +292,8 @@ def summary(
     weights = ", ".join(f"{name} {alpha:.3f}" for name, alpha in zip(config.targets, alpha_S))
     return (
         f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; "
-        f"{hours:.2f} h of {len(batches.records)} tracks; weights: {weights}"
+        f"{hours:.2f} h of {len(batches.records)} tracks, {batches.depth} batches of "
+        f"{batches.batch_bytes / 1e6:.0f} MB read ahead; weights: {weights}"
     )
 
 

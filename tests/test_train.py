@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from stemsep import audio, optim, state, train
-from stemsep.batches import VALIDATION, window_ids
 from stemsep.checkpoint import Checkpoints, load
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
@@ -348,34 +347,6 @@ def test_batch_must_divide_over_the_devices() -> None:
         devices.check_batch(12, "config.train.batch")
 
 
-LENGTHS = np.array([100, 1, 400, 16])
-
-
-def test_windows_are_a_function_of_seed_and_step() -> None:
-    def draw(step: int) -> np.ndarray:
-        return window_ids(1, step, LENGTHS, window=16, batch=64, stems=3, remix=0.5)
-
-    first = draw(2)
-    assert np.array_equal(first, draw(2))
-    assert not np.array_equal(first, draw(3))
-    assert not np.array_equal(first, draw(VALIDATION))
-    track, frame = first[..., 0], first[..., 1]
-    assert (frame >= 0).all() and (frame <= np.maximum(LENGTHS[track] - 16, 0)).all()
-
-
-@pytest.mark.parametrize("remix, low, high", [(0.0, 0.0, 0.0), (1.0, 0.99, 1.0), (0.5, 0.4, 0.6)])
-def test_remix_is_the_share_of_windows_drawn_apart(remix: float, low: float, high: float) -> None:
-    ids = window_ids(0, 0, LENGTHS, window=16, batch=2000, stems=2, remix=remix)
-    apart = (ids[:, 0] != ids[:, 1]).any(-1).mean()
-    assert low <= apart <= high
-
-
-def test_tracks_are_drawn_in_proportion_to_their_length() -> None:
-    ids = window_ids(0, 0, LENGTHS, window=16, batch=20000, stems=1, remix=1.0)
-    shares = np.bincount(ids[:, 0, 0], minlength=4) / len(ids)
-    np.testing.assert_allclose(shares, LENGTHS / LENGTHS.sum(), atol=0.01)
-
-
 @pytest.mark.slow
 def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
     """The launcher's two processes of two devices each give the loss of one process."""
@@ -391,6 +362,17 @@ def test_two_processes_train_as_one(config: Config, tmp_path: Path) -> None:
     losses = [[record["loss"] for record in lines(tmp_path / name) if "loss" in record]
               for name in ("one", "two")]
     assert len(losses[0]) == 3
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    # What two processes began, one goes on with.
+    config.train.steps = 6
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    for name in ("one", "two"):
+        done = subprocess.run([*program, str(tmp_path / name)], env=environment,
+                              capture_output=True, text=True)
+        assert done.returncode == 0 and "going on from step 3" in done.stdout, done.stderr
+    losses = [[record["loss"] for record in lines(tmp_path / name) if "loss" in record]
+              for name in ("one", "two")]
+    assert len(losses[0]) == 6
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 

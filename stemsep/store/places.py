@@ -216,4 +216,3 @@ def reason(error: Exception) -> str:
 
 def _is_partial(name: str, ends: Collection[str] = (files.PART, ".__lock")) -> bool:
     return name.endswith(tuple(ends))
-
