@@ -127,8 +127,7 @@ class Bucket:
     @property
     def _kv(self) -> Any:
         if self._opened is None:
-            self._opened = self._done(ts.KvStore.open({**self._base, "path": self._path},
-                                                      context=self._context))
+            self._opened = self._done(ts.KvStore.open(self._base, context=self._context))
         return self._opened
 
     def exists(self) -> bool:
@@ -137,13 +136,13 @@ class Bucket:
 
     def read(self, *keys: str) -> list[bytes | None]:
         """Return the values of keys, None for each that is not there."""
-        futures = [self._kv.read(key) for key in keys]
+        futures = [self._kv.read(self._path + key) for key in keys]
         results = [self._done(future) for future in futures]
         return [None if result.state == "missing" else result.value for result in results]
 
     def write(self, key: str, value: bytes) -> None:
         """Write a value in place of the one that is there."""
-        self._done(self._kv.write(key, value))
+        self._done(self._kv.write(self._path + key, value))
 
     def children(self, key: str) -> list[str]:
         """Return what lies below a key, one level down, in order."""
@@ -152,7 +151,7 @@ class Bucket:
 
     def delete(self, key: str) -> None:
         """Delete a value, or all of the values below a key; nothing may be there."""
-        gone = [self._kv.write(name, None) for name in [key, *self._below(key + "/")]]
+        gone = [self._kv.write(self._path + name, None) for name in [key, *self._below(key + "/")]]
         for future in gone:
             self._done(future)
 
@@ -175,9 +174,11 @@ class Bucket:
 
     def _below(self, prefix: str) -> list[str]:
         """Return the keys that begin with a prefix."""
-        end = prefix[:-1] + chr(ord(prefix[-1]) + 1) if prefix else ""
-        keys = [key.decode() for key in self._done(self._kv.list(ts.KvStore.KeyRange(prefix, end)))]
-        return [key for key in keys if key.startswith(prefix)]      # not every service keeps to it
+        first = self._path + prefix
+        end = first[:-1] + chr(ord(first[-1]) + 1) if first else ""
+        keys = [key.decode() for key in self._done(self._kv.list(ts.KvStore.KeyRange(first, end)))]
+        # Not every service keeps to the range.
+        return [key[len(self._path):] for key in keys if key.startswith(first)]
 
     def _done(self, future: Any) -> Any:
         """Wait for what the bucket answers; raises InputError where it refuses."""
@@ -193,7 +194,7 @@ Place = Folder | Bucket
 
 _DRIVERS = {"gs": "gcs", "s3": "s3"}
 # TensorStore's own 32 tries take minutes to say that a server is not there.
-_RETRIES = {"max_retries": 6, "initial_delay": "0.2s", "max_delay": "5s"}
+_RETRIES = {"max_retries": 6, "initial_delay": "0.2s", "max_delay": "2s"}
 RETRIES = {"gcs_request_retries": _RETRIES, "s3_request_retries": _RETRIES}
 
 
