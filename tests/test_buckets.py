@@ -99,7 +99,8 @@ def test_a_bucket_holds_what_a_folder_holds(service: str, scheme: str, tmp_path:
     again = Store.open(f"{scheme}://songs/some/store/", SPEC, endpoint=endpoint)
     assert again.tracks("train") == local.tracks("train") and not again.tracks("test")
     for record in again.tracks("train"):
-        one, other = (store.read(record, 50, 150, stems=[1, 0]).result() for store in (local, again))
+        one, other = (store.read(record, 50, 150, stems=[1, 0]).result()
+                      for store in (local, again))
         np.testing.assert_array_equal(one, other)
     assert [found for _, found in verify(again)] == [[], []]
     assert contents(again).splitlines()[1:] == contents(local).splitlines()[1:]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from stemsep import engine
+from stemsep.errors import InputError
 
 
 def square_or_fail(number: int) -> int:
@@ -94,3 +95,63 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end_s, "it did not happen within a minute"
         time.sleep(0.02)
+
+
+def test_processes_of_a_job_share_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    items = list(range(10))
+    assert engine.share(items, "local") == items == engine.share(items, "ray")
+    for own, count in (("STEMSEP_PROCESS", "STEMSEP_PROCESSES"), ("SLURM_PROCID", "SLURM_NTASKS")):
+        shares = []
+        for process in range(3):
+            monkeypatch.setenv(own, str(process))
+            monkeypatch.setenv(count, "3")
+            shares.append(engine.share(items, "spmd"))
+        assert sorted(item for share in shares for item in share) == items and len(shares[0]) == 4
+        monkeypatch.setenv(own, "3")
+        with pytest.raises(InputError, match=f"{own}='3' of {count}='3' is no process of a job"):
+            engine.share(items, "spmd")
+        monkeypatch.delenv(own)
+    with pytest.raises(InputError, match="no launcher set STEMSEP_PROCESS or SLURM_PROCID"):
+        engine.rank()
+
+
+RAY = """
+import functools, pathlib, sys
+from stemsep import engine
+from stemsep.errors import InputError
+from tests.test_engine import die, square_or_fail
+
+if __name__ == "__main__":
+    answers = dict(engine.run(square_or_fail, range(6), workers=2, engine="ray"))
+    failure = answers.pop(3)
+    assert answers == {0: 0, 1: 1, 2: 4, 4: 16, 5: 25}, answers
+    assert str(failure) == "three is not squared", failure
+    for times in (1, 2):
+        marks = pathlib.Path(sys.argv[1]) / str(times)
+        marks.mkdir()
+        task = functools.partial(die, marks=marks, times=times)
+        answers = dict(engine.run(task, range(4), workers=2, engine="ray"))
+        assert {n: answers[n] for n in (0, 2, 3)} == {0: 0, 2: 2, 3: 3}, answers
+        if times == 1:
+            assert answers[1] == 1, answers
+        else:
+            assert isinstance(answers[1], engine.WorkerDied), answers
+    print("as it should be")
+"""
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_answers(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(RAY)
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, str(program), str(tmp_path)], cwd=root, text=True,
+                          capture_output=True, timeout=300, env={**os.environ,
+                                                                 "PYTHONPATH": str(root)})
+    assert done.returncode == 0 and "as it should be" in done.stdout, done.stderr
+
+
+def test_a_missing_ray_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match="needs the package ray; install it .pip install 'stemsep"):
+        list(engine.run(square_or_fail, range(2), engine="ray"))

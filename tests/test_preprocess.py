@@ -1,11 +1,8 @@
 """Songs become a store: what is in it, what is done again and what is not, and what is said."""
 
-import os
-import random
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -84,7 +81,7 @@ def test_workers_make_the_same_store(songs: Path, tmp_path: Path) -> None:
 
 def contents(store: Path) -> dict[str, bytes]:
     return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*")
-            if path.is_file() and path.name != ".lock"}
+            if path.is_file() and not path.name.startswith(".lock")}
 
 
 def test_only_what_is_missing_or_changed_is_done(songs: Path,
@@ -289,31 +286,60 @@ def test_command_tells_by_its_status_that_tracks_failed(songs: Path) -> None:
     assert "Traceback" not in refused.stderr
 
 
-def test_killed_at_any_moment_it_ends_in_the_same_store(songs: Path, tmp_path: Path) -> None:
-    for number in range(4, 12):
-        trees.song(songs / f"song {number}", {"drums": trees.noise(16000, seed=number),
-                                              "bass": trees.noise(16000, seed=100 + number)})
+def test_dry_run_writes_nothing_and_says_what_would_be_done(songs: Path) -> None:
+    dry = execute(command(songs, "--dry_run"))
+    assert dry.returncode == 0 and not (songs.parent / "store").exists(), dry.stderr
+    assert "4 tracks to write (0.00 GB of audio files), 0 to keep" in dry.stdout
+    assert execute(command(songs)).returncode == 0
+    before = contents(songs.parent / "store")
+    trees.song(songs / "song 1", {"drums": trees.noise(4100, seed=77)})
+    shutil.rmtree(songs / "song 2")
+    dry = execute(command(songs, "--dry_run"))
+    assert "1 tracks to write" in dry.stdout and "2 to keep, 1 to remove" in dry.stdout
+    assert "drums.wav" in dry.stdout and "song 2 is no longer in the source" in dry.stdout
+    assert contents(songs.parent / "store") == before
+
+
+def test_processes_of_a_launched_job_share_the_tracks(songs: Path, tmp_path: Path) -> None:
     run(songs)
-    (tmp_path / "store").rename(tmp_path / "undisturbed")
-    # A pipe that nobody writes to holds up its track, so that no run ends before it is killed.
-    blocked = songs / "song 5" / "bass.wav"
-    blocked.rename(tmp_path / "bass.wav")
-    os.mkfifo(blocked)
-    store, rng = tmp_path / "store", random.Random(0)
-    for least in (1, 12, 30):           # files in the store when it happens
-        process = subprocess.Popen(command(songs, "--config.data.workers=2"), cwd=ROOT,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
-        while sum(path.is_file() for path in store.rglob("*")) < least:
-            assert process.poll() is None
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.02))
-        if least == 1:                  # the parent alone: its workers must not write on
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    (tmp_path / "bass.wav").replace(blocked)
-    done = execute(command(songs, "--config.data.workers=2"))
+    (tmp_path / "store").rename(tmp_path / "alone")
+    line = [str(ROOT / "launch" / "local.sh"), "3",
+            *command(songs, "--config.data.engine=spmd", "--config.data.workers=1")]
+    done = execute(line)
     assert done.returncode == 0, done.stderr
-    assert contents(store) == contents(tmp_path / "undisturbed")
+    assert sorted(int(line.split(": ")[1].split()[0]) for line in done.stdout.splitlines()
+                  if "tracks written" in line) == [1, 1, 2]
+    assert contents(tmp_path / "store") == contents(tmp_path / "alone")
+    shutil.rmtree(songs / "song 2")
+    again = execute(line)
+    assert again.returncode == 0 and again.stdout.count("1 removed") == 1, again.stderr
+    alone = execute(command(songs, "--config.data.engine=spmd"))
+    assert alone.returncode == 1 and "no launcher set STEMSEP_PROCESS" in alone.stderr
+
+
+def test_a_long_track_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    peaks = []
+    for minutes in (1, 40):
+        folder = tmp_path / f"{minutes}" / "songs"
+        noise = np.tile(trees.noise(60 * trees.RATE), (1, minutes))
+        trees.song(folder / "a", {"drums": noise, "bass": noise[:, ::-1]}, suffix=".flac")
+        program = (
+            "import sys\n"
+            "from stemsep import preprocess\n"
+            "from stemsep.datasets.tracks import Track\n"
+            "from stemsep.audio import Clip\n"
+            "from stemsep.store import Store, StoreSpec\n"
+            "from pathlib import Path\n"
+            "folder = Path(sys.argv[1])\n"
+            "spec = StoreSpec(8000, 1, 512, 64, ('drums', 'rest'))\n"
+            "store = Store.create(folder.parent / 'store', spec)\n"
+            "track = Track('a', 'train', {'drums': (Clip(folder / 'a/drums.flac'),),\n"
+            "                             'rest': (Clip(folder / 'a/bass.flac'),)})\n"
+            "preprocess.write_track((track, {}), store_path=str(store.place))\n"
+            "status = Path('/proc/self/status').read_text()\n"
+            "print(status.split('VmHWM:')[1].split()[0])\n")
+        done = execute([sys.executable, "-c", program, str(folder)])
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout) / 1024)
+    # One stem is 77 MB as float32, and its spectrogram 309 MB.
+    assert peaks[1] < peaks[0] + 40, peaks
