@@ -9,12 +9,18 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from benchmarks import timer, train_step
+from benchmarks import loader, preprocess, store_layout, timer, train_step
+from benchmarks.peers import hdf5
 from stemsep import models
-from stemsep.config import ModelConfig
+from stemsep.batches import Batches
+from stemsep.config import Config, ModelConfig
 from stemsep.errors import InputError
+from stemsep.parallel import DataParallel
+from stemsep.preprocess import preprocess as build
+from stemsep.store import Store
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
@@ -91,3 +97,67 @@ def test_the_command_shows_its_flags() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: --shapes 1x2x3")
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Config:
+    """A configuration of three short demo songs."""
+    c = Config(name="tiny")
+    c.audio.sample_rate, c.audio.n_fft, c.audio.hop = 8000, 512, 256
+    c.data.source, c.data.store = f"demo:{tmp_path / 'songs'}", str(tmp_path / "store")
+    c.data.demo.tracks, c.data.demo.seconds, c.data.window_frames = 3, 2.0, 16
+    c.model.widths, c.model.name, c.train.batch = (4, 8), "strided", 4
+    c.train.validate_windows = 4
+    return c.check()
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# librosa.load imports what later versions of Python have not.
+@pytest.mark.filterwarnings("ignore:'(aifc|audioop|sunau)' is deprecated:DeprecationWarning")
+def test_preprocessing_is_compared(demo: Config, tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    preprocess.compare(demo, repeats=1, output=str(output))
+    preprocess.long_track(0.001, output=str(output))
+    *timed, memory = lines_of(output)
+    assert [line["who"] for line in timed] == [
+        "stemsep, 1 workers", "stemsep, 2 workers", "songSourceSeparator's way"]
+    # Both read the same files, but one counts them after resampling.
+    assert len({round(line["audio_h"], 3) for line in timed}) == 1 and timed[0]["audio_h"] > 0
+    assert 50e6 < memory["peak_memory_bytes"] < 1e9
+
+
+def test_readers_are_compared(demo: Config, tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    loader.compare(demo, steps=2, repeats=1, output=str(output))
+    loader.input_wait(demo, 20, output=str(output))
+    *timed, wait = lines_of(output)
+    assert [(line["who"], line["cache"]) for line in timed] == [
+        (who, cache) for cache in ("warm", "cold") for who in ("stemsep", "h5py, gzip")]
+    assert all(line["GB_per_s"] > 0 for line in timed) and 0 <= wait["input_wait"] <= 1
+
+
+def test_hdf5_holds_the_same_windows(demo: Config, tmp_path: Path) -> None:
+    """What the loader is compared with reads the same numbers."""
+    build(demo)
+    store = Store.open(demo.store)
+    batches = Batches(store, "train", demo, DataParallel("pmap"))
+    (record,) = batches.records
+    whole = store.read(record, 0, record.frames, stems=[0, 1]).result()
+    hdf5.write_array(tmp_path / "a.h5", whole, chunk_frames=8)
+    reader = hdf5.Reader([tmp_path / "a.h5"])
+    (_, batch), = batches.stream(0, 1)
+    stems = np.asarray(batch["stems"])      # with an axis of devices
+    np.testing.assert_array_equal(reader.batch(batches.ids(0), 16), stems.reshape(stems.shape[1:]))
+    reader.close()
+
+
+def test_layouts_are_compared(demo: Config, tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    store_layout.compare(demo, tracks=1, steps=1, repeats=1, output=str(output))
+    lines = lines_of(output)
+    assert len(lines) == len(set(store_layout.LAYOUTS)) == len(store_layout.LAYOUTS)
+    sizes = {line["codec"]: line["size_of_raw"] for line in lines if line["chunk_frames"] == 32}
+    assert sizes["none"] > sizes["zstd 3"] > 0

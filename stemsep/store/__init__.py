@@ -240,27 +240,32 @@ class Store:
         return array
 
     def _array_spec(self, split: str, name: str, frames: int) -> dict[str, Any]:
-        frame_shape = self.spec.frame_shape
-        shards = {"chunk_shape": [self.spec.shard_frames, 1, *frame_shape]}
-        chunks = {"chunk_shape": [self.spec.chunk_frames, 1, *frame_shape], "codecs": [_LITTLE],
-                  "index_codecs": [_LITTLE, {"name": "crc32c"}], "index_location": "start"}
-        return {
-            "driver": "zarr3",
-            "kvstore": self.place.kvstore(f"{split}/{name}"),
-            "metadata": {
-                "shape": [frames, len(self.spec.stems), *frame_shape],
-                "dimension_names": ["frame", "stem", "channel", "bin", "part"],
-                "data_type": "float16",
-                "fill_value": 0.0,
-                "chunk_grid": {"name": "regular", "configuration": shards},
-                "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-                "codecs": [{"name": "sharding_indexed", "configuration": chunks}],
-            },
-            # A silent passage is stored as any other, so that a missing file is no silence.
-            "store_data_equal_to_fill_value": True,
-            "fill_missing_data_reads": False,
-            "recheck_cached_data": False,
-        }
+        return array_spec(self.spec, frames, self.place.kvstore(f"{split}/{name}"))
+
+
+def array_spec(spec: StoreSpec, frames: int, kvstore: dict[str, Any], *,
+               codecs: Sequence[dict[str, Any]] = (_LITTLE,)) -> dict[str, Any]:
+    """Return the description of a track's array for TensorStore. codecs: of a chunk."""
+    shards = {"chunk_shape": [spec.shard_frames, 1, *spec.frame_shape]}
+    chunks = {"chunk_shape": [spec.chunk_frames, 1, *spec.frame_shape], "codecs": [*codecs],
+              "index_codecs": [_LITTLE, {"name": "crc32c"}], "index_location": "start"}
+    return {
+        "driver": "zarr3",
+        "kvstore": kvstore,
+        "metadata": {
+            "shape": [frames, len(spec.stems), *spec.frame_shape],
+            "dimension_names": ["frame", "stem", "channel", "bin", "part"],
+            "data_type": "float16",
+            "fill_value": 0.0,
+            "chunk_grid": {"name": "regular", "configuration": shards},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
+            "codecs": [{"name": "sharding_indexed", "configuration": chunks}],
+        },
+        # A silent passage is stored as any other, so that a missing file is no silence.
+        "store_data_equal_to_fill_value": True,
+        "fill_missing_data_reads": False,
+        "recheck_cached_data": False,
+    }
 
 
 @dataclass(frozen=True)

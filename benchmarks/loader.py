@@ -1,0 +1,138 @@
+"""Time the batches of training beside the same windows read from HDF5, warm and cold.
+
+    python -m benchmarks.loader --config configs/drums.py --output results.jsonl
+
+Needs h5py (the extra `benchmark`). The windows are those of the first steps of the configuration,
+with its batch; the store is made when it is missing. "Cold" is with the files dropped from the page
+cache (Linux). With --train_steps it also trains, and tells which share of the time the steps
+waited for their batches.
+"""
+
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import flags
+
+from benchmarks import timer
+from stemsep import command, parallel, preprocess, train
+from stemsep.batches import Batches
+from stemsep.config import Config, from_dict, to_dict
+from stemsep.parallel import DataParallel
+from stemsep.store import Store
+
+
+def compare(config: Config, *, steps: int, repeats: int, output: str) -> None:
+    """Read the batches of `steps` steps with each reader in turns, warm and cold; a line each."""
+    from benchmarks.peers import hdf5  # only now: h5py may be missing
+
+    preprocess.preprocess(config)
+    store = Store.open(config.store, preprocess.store_spec(config))
+    devices = DataParallel(config.parallel)
+    batches = Batches(store, "train", config, devices)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = []
+        for number, record in enumerate(batches.records):
+            paths.append(Path(folder) / f"{number}.h5")
+            whole = store.read(record, 0, record.frames, stems=range(len(store.spec.stems)))
+            hdf5.write_array(paths[-1], whole.result(), chunk_frames=store.spec.chunk_frames)
+        reader = hdf5.Reader(paths)
+
+        def ours(first: int) -> None:
+            # Opened anew: TensorStore keeps no chunks from the round before.
+            fresh = Batches(Store.open(config.store), "train", config, devices)
+            for _, batch in fresh.stream(first, first + steps):
+                pass
+
+        def peer(first: int) -> None:
+            for step in range(first, first + steps):
+                devices.put({"stems": reader.batch(batches.ids(step), config.data.window_frames)})
+
+        for cache in ("warm", "cold"):
+            files = [*paths, *(p for p in Path(config.store).rglob("c.*"))]
+            drop = files if cache == "cold" else []
+            seconds = timer.take_turns(
+                {"stemsep": rounds(ours, steps, drop), "h5py, gzip": rounds(peer, steps, drop)},
+                repeats=repeats, warmup=1)
+            tell(config, batches, seconds, steps=steps, cache=cache, output=output)
+        reader.close()
+
+
+def rounds(read: Callable[[int], None], steps: int, drop: list[Path]) -> Callable[[], None]:
+    """Return a call that reads the next steps, after it dropped the files from the page cache."""
+    def firsts() -> Iterator[int]:
+        first = 0
+        while True:
+            yield first
+            first += steps
+
+    following = firsts()
+
+    def call() -> None:
+        for path in drop:
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        read(next(following))
+
+    return call
+
+
+def tell(config: Config, batches: Batches, seconds: dict[str, list[float]], *, steps: int,
+         cache: str, output: str) -> None:
+    """Write a line for each reader."""
+    facts = timer.machine("jax", "tensorstore", "h5py", "numpy")
+    for who, taken in seconds.items():
+        times = timer.summary(taken)
+        per_s = steps / times["median_s"]
+        timer.write(output, {
+            "benchmark": "loader", "who": who, "config": config.name, "cache": cache,
+            "batch": config.train.batch, "frames": config.data.window_frames, "steps": steps,
+            **times, "batches_per_s": per_s, "GB_per_s": per_s * batches.batch_bytes / 1e9,
+            "our_speed": statistics.median(
+                other / own for own, other in zip(seconds["stemsep"], taken)), **facts})
+
+
+def input_wait(config: Config, steps: int, *, output: str) -> None:
+    """Train for some steps; a line with the share of the time that they waited for batches."""
+    values = to_dict(config)
+    values["train"] |= {"steps": steps, "log_every": max(1, steps // 10)}
+    with tempfile.TemporaryDirectory() as folder:
+        train.train(from_dict(values), folder)
+        lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
+    points = [line for line in lines if "input_wait" in line][1:]       # the first compiles
+    timer.write(output, {
+        "benchmark": "input_wait", "config": config.name, "steps": steps,
+        "input_wait": float(np.mean([point["input_wait"] for point in points])),
+        "steps_per_s": float(np.mean([point["steps_per_s"] for point in points])),
+        **timer.machine("jax", "tensorstore")})
+
+
+def define_flags() -> Any:
+    """Define the command's flags; returns that of the configuration."""
+    flags.DEFINE_integer("steps", 20, "batches a round", lower_bound=1)
+    flags.DEFINE_integer("repeats", 10, "rounds of timing", lower_bound=1)
+    flags.DEFINE_integer("train_steps", 0, "steps of training; 0 leaves it out", lower_bound=0)
+    flags.DEFINE_string("output", "", "file of JSON lines to append to")
+    return command.define_config()
+
+
+if __name__ == "__main__":
+    holder = define_flags()
+
+    def main(argv: list[str]) -> None:
+        """Run the command."""
+        command.no_arguments(argv)
+        config = command.checked_config(holder)
+        parallel.prepare()
+        compare(config, steps=flags.FLAGS.steps, repeats=flags.FLAGS.repeats,
+                output=flags.FLAGS.output)
+        if flags.FLAGS.train_steps:
+            input_wait(config, flags.FLAGS.train_steps, output=flags.FLAGS.output)
+
+    command.run(main, config=True)
