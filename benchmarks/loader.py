@@ -8,11 +8,12 @@ cache (Linux). With --train_steps it also trains, and tells which share of the t
 waited for their batches.
 """
 
+import itertools
 import json
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,34 +45,29 @@ def compare(config: Config, *, steps: int, repeats: int, output: str) -> None:
         reader = hdf5.Reader(paths)
 
         def ours(first: int) -> None:
-            # Opened anew: TensorStore keeps no chunks from the round before.
-            fresh = Batches(Store.open(config.store), "train", config, devices)
-            for _, batch in fresh.stream(first, first + steps):
+            for _, batch in batches.stream(first, first + steps):
                 pass
 
         def peer(first: int) -> None:
             for step in range(first, first + steps):
                 devices.put({"stems": reader.batch(batches.ids(step), config.data.window_frames)})
 
-        for cache in ("warm", "cold"):
-            files = [*paths, *(p for p in Path(config.store).rglob("c.*"))]
-            drop = files if cache == "cold" else []
-            seconds = timer.take_turns(
-                {"stemsep": rounds(ours, steps, drop), "h5py, gzip": rounds(peer, steps, drop)},
-                repeats=repeats, warmup=1)
+        files = [*paths, *Path(config.store).rglob("c.*")]
+        for cache, drop, begin in (("warm", [], 0), ("cold", files, 10**6)):
+            calls = {"stemsep": rounds(ours, begin, steps, drop),
+                     "h5py, gzip": rounds(peer, begin, steps, drop)}
+            seconds = timer.take_turns(calls, repeats=repeats, warmup=2)
             tell(config, batches, seconds, steps=steps, cache=cache, output=output)
         reader.close()
 
 
-def rounds(read: Callable[[int], None], steps: int, drop: list[Path]) -> Callable[[], None]:
-    """Return a call that reads the next steps, after it dropped the files from the page cache."""
-    def firsts() -> Iterator[int]:
-        first = 0
-        while True:
-            yield first
-            first += steps
+def rounds(read: Callable[[int], None], begin: int, steps: int,
+           drop: Sequence[Path]) -> Callable[[], None]:
+    """Return a call that reads the next steps, after it dropped the files from the page cache.
 
-    following = firsts()
+    No two calls read the same windows: what a reader keeps from before helps it as in training.
+    """
+    following = itertools.count(begin, steps)
 
     def call() -> None:
         for path in drop:
@@ -115,7 +111,7 @@ def input_wait(config: Config, steps: int, *, output: str) -> None:
 
 def define_flags() -> Any:
     """Define the command's flags; returns that of the configuration."""
-    flags.DEFINE_integer("steps", 20, "batches a round", lower_bound=1)
+    flags.DEFINE_integer("steps", 50, "batches a round", lower_bound=1)
     flags.DEFINE_integer("repeats", 10, "rounds of timing", lower_bound=1)
     flags.DEFINE_integer("train_steps", 0, "steps of training; 0 leaves it out", lower_bound=0)
     flags.DEFINE_string("output", "", "file of JSON lines to append to")

@@ -48,10 +48,15 @@ def write_array(path: Path, array_TSCF2: np.ndarray, *, chunk_frames: int) -> No
 
 
 class Reader:
-    """Reads windows of files of `write_array`, all of which stay open."""
+    """Reads windows of files of `write_array`, all of which stay open.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._arrays = [h5py.File(path, "r")["stems"] for path in paths]
+    Together they keep `cache_bytes` of chunks, as a store does: HDF5 would keep 8 MB a file, which
+    is all of a short song and nothing of a long one.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, cache_bytes: int = 64 << 20) -> None:
+        self._arrays = [h5py.File(path, "r", rdcc_nbytes=cache_bytes // len(paths))["stems"]
+                        for path in paths]
 
     def batch(self, ids: np.ndarray, frames: int) -> np.ndarray:
         """Return float16 [B, S, T, C, F, 2] of windows as `stemsep.batches.window_ids` gives them.
