@@ -66,9 +66,9 @@ class Clip:
     @property
     def part(self) -> str:
         """Which part it is, as a fragment of the file's name; empty for all of a plain file."""
-        end = "" if self.end_s is None else f",{self.end_s:g}"
+        end = "" if self.end_s is None else f",{self.end_s:.10g}"
         parts = [f"track={self.stream}"] if self.stream else []
-        parts += [f"t={self.start_s:g}{end}"] if self.start_s or end else []
+        parts += [f"t={self.start_s:.10g}{end}"] if self.start_s or end else []
         return "#" + "&".join(parts) if parts else ""
 
 

@@ -26,12 +26,16 @@ BLOCK = 1 << 16     # samples of a file that are read at once
 
 @dataclass
 class Summary:
-    """What a run did to the tracks, each named split/name; failed: name -> the reason in words."""
+    """What a run did to the tracks, each named split/name; failed: name -> the reason in words.
+
+    left_out: sentences on what the layout leaves out on purpose.
+    """
 
     written: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     audio_h: float = 0.0        # of the stem files that were read
 
 
@@ -64,7 +68,7 @@ def preprocess(config: Config, *, progress: bool = True) -> Summary:
     with store.writing(only=own if spmd else None):
         first = not spmd or engine.rank()[0] == 0
         plan = _plan(store, mine, tracks if first else None, config, summary)
-        for note in plan.notes:
+        for note in [*(f"left out: {n}" for n in summary.left_out if first), *plan.notes]:
             tqdm.write(note)
         for split, name in plan.removed:
             store.remove(split, name)
@@ -112,7 +116,8 @@ def main(holder: FlagHolder, arguments: list[str], *, dry: bool = False) -> int:
 def _tell(config: Config) -> int:
     """Print what a run would do; returns 1 when tracks cannot be used."""
     summary, plan = dry_run(config)
-    lines = [*plan.notes, *(f"to write: {t.split}/{t.name}" for t, _ in plan.waiting)]
+    lines = [f"left out: {sentence}" for sentence in summary.left_out]
+    lines += [*plan.notes, *(f"to write: {t.split}/{t.name}" for t, _ in plan.waiting)]
     for line in lines:
         print(line)
     for name, reason in summary.failed.items():
@@ -126,10 +131,11 @@ def _tell(config: Config) -> int:
 
 def _tracks(config: Config) -> tuple[list[Track], Summary]:
     """Return the tracks of the source, and a summary with those that cannot be used."""
-    faults: dict[str, InputError] = {}
+    faults, remarks = dict[str, InputError](), datasets.Remarks()
     tracks = datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe,
-                             faults=faults)
-    return tracks, Summary(failed={name: str(error) for name, error in faults.items()})
+                             faults=faults, remarks=remarks)
+    return tracks, Summary(failed={name: str(error) for name, error in faults.items()},
+                           left_out=remarks.left_out)
 
 
 def _make_demo(config: Config, progress: bool) -> None:
@@ -154,6 +160,7 @@ def _plan(store: Store, mine: Sequence[Track], everyone: Sequence[Track] | None,
     store only; None where another process looks for that.
     """
     root, plan = datasets.parse(config.data.source)[1], Plan()
+    root = root.parent if root.is_file() else root      # a list: its paths are below its folder
     records = {(split, record.name): record for split in SPLITS for record in store.tracks(split)}
     if everyone is not None:
         gone = set(records) - {(track.split, track.name) for track in everyone}

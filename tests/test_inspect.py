@@ -83,7 +83,8 @@ def test_the_summary_counts(tmp_path: Path) -> None:
     for number in range(3):
         trees.song(tmp_path / "train" / f"song{number}", {"drums": trees.noise(8000, seed=number)})
     trees.song(tmp_path / "test" / "last", {"kazoo": trees.noise(8000, channels=2)})
-    text = summary("folders:x", looks(tmp_path), {"train/bad": InputError("bad.wav: is empty")})
+    text = summary("folders:x", looks(tmp_path), {"train/bad": InputError("bad.wav: is empty")},
+                   datasets.Remarks(["omitted: 2 songs"], ["odd"]))
     assert "drums 3, kazoo 1" in text and "left out: train/bad: bad.wav: is empty" in text
     assert "3 of 8000 Hz and 1 channel, 1 of 8000 Hz and 2 channels" in text
 

@@ -45,5 +45,5 @@ def slakh_track(folder: Path, programs: Mapping[str, int | None], *, samples: in
         if program is not None:
             entries[stem]["program_num"] = program
     write(folder / f"mix{suffix}", noise(samples, seed=seed + 99))
-    (folder / "metadata.yaml").write_text(yaml.safe_dump({"UUID": "0", "stems": entries}))
+    (folder / "metadata.yaml").write_text(yaml.safe_dump({"UUID": folder.name, "stems": entries}))
     return folder

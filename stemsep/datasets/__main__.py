@@ -24,18 +24,20 @@ def main() -> None:
         if len(arguments) != 1:
             raise InputError("give one source, as in slakh:/data/slakh2100")
         faults: dict[str, InputError] = {}
-        looks = inspect(arguments[0], faults, recipe=recipe.value, listen=listen.value,
+        remarks = datasets.Remarks()
+        looks = inspect(arguments[0], faults, remarks, recipe=recipe.value, listen=listen.value,
                         workers=workers.value)
-        print(summary(arguments[0], looks, faults))
+        print(summary(arguments[0], looks, faults, remarks))
         return 1 if faults else 0
 
     command.run(run)
 
 
-def inspect(source: str, faults: dict[str, InputError], *, recipe: str, listen: bool,
-            workers: int) -> list[Look]:
-    """Look at all tracks of a source, with a progress bar; what cannot be used goes to `faults`."""
-    tracks = datasets.tracks(source, stems=None, recipe=recipe, faults=faults)
+def inspect(source: str, faults: dict[str, InputError], remarks: datasets.Remarks, *, recipe: str,
+            listen: bool, workers: int) -> list[Look]:
+    """Look at all tracks of a source, with a progress bar; faults and remarks as `tracks` has them.
+    """
+    tracks = datasets.tracks(source, stems=None, recipe=recipe, faults=faults, remarks=remarks)
     looks = []
     with log.progress(len(tracks), "looking", unit="track") as bar:
         for track, result in engine.run(functools.partial(look, listen=listen), tracks,

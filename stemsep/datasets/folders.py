@@ -4,113 +4,65 @@ A file called mixture or mix is the song itself and no stem. Songs lie in split 
 validation, test) or side by side.
 """
 
-import hashlib
-from collections import Counter
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Iterable
 from pathlib import Path
 
-from stemsep import audio
 from stemsep.audio import Clip
+from stemsep.datasets import recipes
+from stemsep.datasets.listing import Contents, Listing, Remarks, Song
 from stemsep.datasets.recipes import StemFile
-from stemsep.datasets.tracks import SPLITS
+from stemsep.datasets.splits import audio_files, in_splits, omitted, subfolders
 from stemsep.errors import InputError
 
-SPLIT_FOLDERS = {
-    "train": "train", "training": "train", "valid": "validation", "validation": "validation",
-    "val": "validation", "dev": "validation", "test": "test",
-}
-LEFT_OUT = "omitted"        # where Slakh keeps the songs that its revised edition leaves out
-_MIXTURES = ("mixture", "mix")
+MIXTURES = ("mixture", "mix")
+
+# What people call their stems; a tree whose songs are called so is of another layout.
+_STEMS = frozenset((*recipes.INSTRUMENTS, *recipes.FILE_NAMES, *MIXTURES, "other", "others",
+                    "accompaniment", "instrumental", "instruments", "no_vocals"))
 
 
-def find(root: Path) -> list[tuple[str, Path]]:
-    """Return (split, folder) of every song."""
-    return in_splits(root, split_by_name)
+def find(root: Path) -> Listing:
+    """List the songs below `root`; raises InputError for a tree with one folder a stem."""
+    found = in_splits(root, song_folders)
+    if stem_names(name for _, name, _ in found) and not any(
+            stem_names((path.stem for path in folder.iterdir()), least=1)
+            for _, _, folder in found if folder.is_dir()):
+        raise InputError(f"{root}: its folders are named after stems and their files are not; if "
+                         f"each holds a file a song, give stems:{root}")
+    return Listing([Song(split, name, functools.partial(contents, folder))
+                    for split, name, folder in found], Remarks(omitted(root)))
 
 
-def files(song: Path) -> tuple[list[StemFile], Clip | None]:
+def contents(song: Path) -> Contents:
     """Return the stem files and the mixture of a song's folder."""
     found = audio_files(song)
-    mixtures = [Clip(path) for path in found if path.stem.lower() in _MIXTURES]
-    return ([StemFile(Clip(path), path.stem) for path in found if Clip(path) not in mixtures],
-            next(iter(mixtures), None))
+    mixtures = [path for path in found if path.stem.lower() in MIXTURES]
+    if len(mixtures) > 1:
+        raise InputError(f"{song}: holds both {mixtures[0].name} and {mixtures[1].name}; remove "
+                         "one of them, for a song has one mixture")
+    stems = [StemFile(Clip(path), path.stem) for path in found if path not in mixtures]
+    if not stems:
+        raise InputError(f"{song}: holds no stem files (.wav, .flac, ...); {_remedy(song)}")
+    return Contents(stems, Clip(mixtures[0]) if mixtures else None)
 
 
-Divide = Callable[[Sequence[str]], dict[str, str]]     # names -> {name: split}
+def _remedy(song: Path) -> str:
+    below = [folder.name for folder in subfolders(song)]
+    if "stems" in below:
+        return "it has a folder 'stems', so give slakh:PATH if it is laid out as Slakh"
+    if below:
+        return (f"it holds folders ({below[0]}, ...), so give the folder whose folders are songs, "
+                "or move it away")
+    return "add them, or move the folder away"
 
 
-def hold_out(names: Sequence[str]) -> dict[str, str]:
-    """Return name -> train or validation: a tenth of the songs validates."""
-    return split_by_name(names, ("train", "validation"))
+def stem_names(names: Iterable[str], least: int = 2) -> bool:
+    """Whether half of the names, and `least` of them, are what people call stems."""
+    distinct = {recipes.normal(name) for name in names}
+    return len(distinct & _STEMS) >= max(least, len(distinct) / 2)
 
 
-def in_splits(root: Path, divide: Divide, *,
-              hold_out: Divide = hold_out) -> list[tuple[str, Path]]:
-    """Return (split, folder) of the songs below `root`, in order.
-
-    Split folders say which split a song is in; without them `divide` does. Where they are there but
-    none is for validation, as in MUSDB18, `hold_out` divides the training songs. Raises InputError
-    when there are no songs, or songs beside split folders.
-    """
-    folders = [folder for folder in subfolders(root) if folder.name.lower() != LEFT_OUT]
-    split_folders = [folder for folder in folders if folder.name.lower() in SPLIT_FOLDERS]
-    if not split_folders:
-        splits = divide([song.name for song in folders])
-        found = [(splits[song.name], song) for song in folders]
-    else:
-        for folder in folders:
-            if folder not in split_folders:
-                raise InputError(f"{folder}: lies beside the folder {split_folders[0].name!r} and "
-                                 "is in no split; move it into one")
-        found = [(SPLIT_FOLDERS[folder.name.lower()], song)
-                 for folder in split_folders for song in subfolders(folder)]
-        if not any(split == "validation" for split, _ in found):
-            training = [song.name for split, song in found if split == "train"]
-            splits = hold_out(training)
-            found = [(splits[song.name] if split == "train" else split, song)
-                     for split, song in found]
-    if not found:
-        raise InputError(f"{root}: holds no songs; it needs one folder a song")
-    return found
-
-
-def split_by_name(names: Sequence[str], splits: Sequence[str] = SPLITS) -> dict[str, str]:
-    """Return name -> split, by a hash of the name: 10 % to each split, the remainder to the first.
-
-    A further song moves hardly any other. Each split has a song while they last, the first ones
-    before the later.
-    """
-    shares = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2 ** 64
-              for name in names}
-    ordered = sorted(shares, key=lambda name: (shares[name], name))
-    chosen = {name: splits[max(0, int(shares[name] * 10) - 10 + len(splits))] for name in ordered}
-    wanted = splits[:len(ordered)]
-    for split in wanted:
-        if split not in chosen.values():
-            # The song nearest to this split's share, of a split that can spare it.
-            counts = Counter(chosen.values())
-            spare = [name for name in ordered
-                     if counts[chosen[name]] > 1 or chosen[name] not in wanted]
-            chosen[spare[0] if split == splits[0] else spare[-1]] = split
-    return chosen
-
-
-def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in `folder` by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir()
-                  if path.is_dir() and not path.name.startswith("."))
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """Return the audio files in `folder` by name, without hidden ones.
-
-    Raises InputError for two that differ in format only: they are the same stem, and would add up.
-    """
-    # A link to a file that is gone is listed, to be an error when it is read and not silence.
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in audio.SUFFIXES
-                   and not path.name.startswith(".") and not path.is_dir())
-    for path, following in zip(found, found[1:]):
-        if path.stem == following.stem:
-            raise InputError(f"{folder}: holds both {path.name} and {following.name}, which would "
-                             "be added up; remove one of them")
-    return found
+def song_folders(folder: Path) -> list[tuple[str, Path]]:
+    """Return (name, folder) of the songs in a folder."""
+    return [(song.name, song) for song in subfolders(folder)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from stemsep import audio
 from stemsep.audio import Clip
+from stemsep.datasets.listing import Remarks
 from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
 
@@ -18,6 +19,8 @@ _CLIPPED_RUN = 4            # so many samples in a row at full scale are no chan
 _FULL_SCALE = 0.99996       # 32767 / 32768 and what is above
 _OFFSET = 0.01              # a mean this far from zero is no music
 _MIX_DIFFERS_DB = -40.0     # re the mixture; sums of 16-bit stems differ by about −90 dB
+_LOSSY_DIFFERS_DB = -15.0   # of MP3, AAC, ..., where the mixture was encoded by itself
+_EXACT = frozenset((".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64", ".w64"))
 
 
 @dataclass
@@ -56,14 +59,21 @@ def look(track: Track, *, listen: bool = True) -> Look:
                                   f"{', '.join(map(str, values))}")
             break       # at another rate a file has other lengths too
     if listen:
-        for path in files:
-            _listen(path, found)
+        for path, name in _names(files).items():
+            _listen(path, name, found)
         if track.mixture and len(set(infos.values())) == 1:
             _compare(track, found)
     return found
 
 
-def _listen(path: Clip, found: Look) -> None:
+def _names(files: Sequence[Clip]) -> dict[Clip, str]:
+    """Return what to call each file: its name, with its folder where several have that name."""
+    same = Counter(file.name for file in files)
+    return {file: file.name if same[file.name] == 1 else f"{file.path.parent.name}/{file.name}"
+            for file in files}
+
+
+def _listen(path: Clip, name: str, found: Look) -> None:
     """Find silence, clipping and a constant offset in a file, and take its fingerprint."""
     peak, clipped, digest = 0.0, 0, hashlib.blake2b(digest_size=16)
     total, samples, before_CN = 0.0, 0, np.zeros((1, _CLIPPED_RUN), bool)
@@ -78,13 +88,13 @@ def _listen(path: Clip, found: Look) -> None:
             clipped += _clipped(full_CN)
             before_CN = full_CN[:, -_CLIPPED_RUN:]
     if peak < 10 ** (_SILENT_DB / 20):
-        found.warnings.append(f"{path.name} is silent")
+        found.warnings.append(f"{name} is silent")
         return
-    found.prints[path.name] = digest.hexdigest()
+    found.prints[name] = digest.hexdigest()
     if abs(total / samples) > _OFFSET:
-        found.warnings.append(f"{path.name} has a constant offset of {total / samples:.3f}")
+        found.warnings.append(f"{name} has a constant offset of {total / samples:.3f}")
     if clipped:
-        found.warnings.append(f"{path.name} is clipped in {clipped} place{'s' * (clipped > 1)}")
+        found.warnings.append(f"{name} is clipped in {clipped} place{'s' * (clipped > 1)}")
 
 
 def _clipped(full_CN: np.ndarray) -> int:
@@ -104,7 +114,8 @@ def _compare(track: Track, found: Look) -> None:
         mixture_power += float(np.square(mix_CN, dtype=np.float64).sum())
         error_power += float(np.square(mix_CN - sum(stems_CN), dtype=np.float64).sum())
     error_db = 10 * np.log10((error_power + 1e-12) / (mixture_power + 1e-12))
-    if error_db > _MIX_DIFFERS_DB:
+    exact = track.mixture.path.suffix.lower() in _EXACT
+    if error_db > (_MIX_DIFFERS_DB if exact else _LOSSY_DIFFERS_DB):
         found.warnings.append(f"{track.mixture.name} differs from the sum of the stems by "
                               f"{error_db:.0f} dB of its level")
 
@@ -124,7 +135,8 @@ def twins(looks: Iterable[Look]) -> list[str]:
     return sorted(sentences)
 
 
-def summary(source: str, looks: Sequence[Look], faults: dict[str, InputError]) -> str:
+def summary(source: str, looks: Sequence[Look], faults: dict[str, InputError],
+            remarks: Remarks) -> str:
     """Return what was found as lines of text."""
     lines = [source, f"  {'split':<12}{'tracks':>8}{'hours':>9}"]
     for split in SPLITS:
@@ -139,8 +151,24 @@ def summary(source: str, looks: Sequence[Look], faults: dict[str, InputError]) -
     lines.append("files: " + ", ".join(
         f"{count} of {rate} Hz and {channels} channel{'s' * (channels != 1)}"
         for (rate, channels), count in formats.most_common()))
+    lines += [f"left out: {sentence}" for sentence in remarks.left_out]
     lines += [f"left out: {name}: {why}" for name, why in sorted(faults.items())]
+    lines += [f"warning: {sentence}" for sentence in remarks.warnings]
+    lines += [f"warning: {sentence}" for sentence in _mixed(formats)]
     lines += [f"warning: {found.split}/{found.name}: {sentence}"
               for found in looks for sentence in found.warnings]
     lines += [f"warning: {sentence}" for sentence in twins(looks)]
     return "\n".join(lines)
+
+
+def _mixed(formats: Counter) -> list[str]:
+    """Return a sentence where not all files of a source have the same rate, or channels."""
+    sentences = []
+    for what, place in (("sample rate", 0), ("number of channels", 1)):
+        counts: Counter = Counter()
+        for form, count in formats.items():
+            counts[form[place]] += count
+        if len(counts) > 1:
+            sentences.append(f"not all files have the same {what}: " + ", ".join(
+                f"{value} in {count}" for value, count in counts.most_common()))
+    return sentences
