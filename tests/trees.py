@@ -1,14 +1,20 @@
 """Small trees of songs: noise of a second or two at 8 kHz, laid out as the datasets are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 import yaml
 
+from stemsep import datasets
+from stemsep.config import REST
+from stemsep.errors import InputError
+
 RATE = 8000
+BAND = {"S00": 128, "S01": 33}       # stems of Slakh and their programs
 
 
 def noise(samples: int, *, channels: int = 1, seed: int = 0) -> np.ndarray:
@@ -47,3 +53,35 @@ def slakh_track(folder: Path, programs: Mapping[str, int | None], *, samples: in
     write(folder / f"mix{suffix}", noise(samples, seed=seed + 99))
     (folder / "metadata.yaml").write_text(yaml.safe_dump({"UUID": folder.name, "stems": entries}))
     return folder
+
+
+def stem_mp4(path: Path, waves: Sequence[np.ndarray], *, rate: int = RATE) -> Path:
+    """Write a song of MUSDB18: a stream of AAC for each [1, samples]."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        streams = [container.add_stream("aac", rate=rate, layout="mono") for _ in waves]
+        for stream, wave_CN in zip(streams, waves):
+            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave_CN), "fltp", "mono")
+            frame.sample_rate, frame.pts = rate, 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                container.mux(packet)
+    return path
+
+
+def survey(source: str) -> tuple[dict[str, str], datasets.Remarks, dict[str, str]]:
+    """Return name -> split of the tracks of a source, the remarks, and the faults."""
+    faults: dict[str, InputError] = {}
+    remarks = datasets.Remarks()
+    found = datasets.tracks(source, stems=None, faults=faults, remarks=remarks)
+    return ({track.name: track.split for track in found}, remarks,
+            {name: str(fault) for name, fault in faults.items()})
+
+
+def refused(source: str) -> str:
+    """Return the sentence that a source is refused with."""
+    with pytest.raises(InputError) as caught:
+        datasets.tracks(source, stems=("drums", REST))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -19,7 +19,7 @@ _CLIPPED_RUN = 4            # so many samples in a row at full scale are no chan
 _FULL_SCALE = 0.99996       # 32767 / 32768 and what is above
 _OFFSET = 0.01              # a mean this far from zero is no music
 _MIX_DIFFERS_DB = -40.0     # re the mixture; sums of 16-bit stems differ by about −90 dB
-_LOSSY_DIFFERS_DB = -15.0   # of MP3, AAC, ..., where the mixture was encoded by itself
+_LOSSY_DIFFERS_DB = -10.0   # of MP3, AAC, ..., where the mixture was encoded by itself
 _EXACT = frozenset((".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".rf64", ".w64"))
 
 

@@ -37,7 +37,7 @@ def find(root: Path) -> Listing:
 
 def contents(song: Path) -> Contents:
     """Return the stem files and the mixture of a song: its folder, or its .stem.mp4."""
-    if not song.name.lower().endswith(_SUFFIX):
+    if not _compressed(song):
         return folders.contents(song)
     if not song.is_file():
         raise InputError(f"{song}: there is no such file; correct the link, or remove it")
@@ -47,8 +47,12 @@ def contents(song: Path) -> Contents:
 
 def _songs(folder: Path) -> list[tuple[str, Path]]:
     files = [(path.name[:-len(_SUFFIX)], path) for path in sorted(folder.iterdir())
-             if path.name.lower().endswith(_SUFFIX) and not path.name.startswith(".")]
-    return folders.song_folders(folder) + files
+             if _compressed(path) and not path.name.startswith(".")]
+    return [song for song in folders.song_folders(folder) if not _compressed(song[1])] + files
+
+
+def _compressed(song: Path) -> bool:
+    return song.name.lower().endswith(_SUFFIX)
 
 
 def hold_out(names: Sequence[str]) -> dict[str, str]:
