@@ -85,6 +85,9 @@ def test_the_summary_counts(tmp_path: Path) -> None:
     trees.song(tmp_path / "test" / "last", {"kazoo": trees.noise(8000, channels=2)})
     text = summary("folders:x", looks(tmp_path), {"train/bad": InputError("bad.wav: is empty")},
                    datasets.Remarks(["omitted: 2 songs"], ["odd"]))
+    assert "left out: omitted: 2 songs" in text and "warning: odd" in text
+    assert "not all files have the same number of channels: 1 in 3, 2 in 1" in text
+    assert "sample rate:" not in text
     assert "drums 3, kazoo 1" in text and "left out: train/bad: bad.wav: is empty" in text
     assert "3 of 8000 Hz and 1 channel, 1 of 8000 Hz and 2 channels" in text
 

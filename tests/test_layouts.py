@@ -147,8 +147,27 @@ def test_odd_folders(tmp_path: Path) -> None:
         assert words in said, said
     assert "it has audio files itself" in refused(f"folders:{song}")
     (tmp_path / "a" / "SONG" / "Drums.wav").unlink()
-    names = [name for name in survey(f"folders:{tmp_path / 'a'}")[1].warnings]
-    assert not names or "differ in upper and lower case only" in names[0]
+    (sentence,) = survey(f"folders:{tmp_path / 'a'}")[1].warnings
+    assert "/SONG" in sentence and "have the same name, but for upper and lower" in sentence
+
+
+def test_names_that_are_no_utf_8_are_left_out(tmp_path: Path) -> None:
+    trees.song(tmp_path / "one", {"drums": trees.noise(10)})
+    for name in ("two", "three"):
+        trees.song(tmp_path / name, {"drums": trees.noise(10), "bass": trees.noise(10)})
+    (tmp_path / "two" / "bass.wav").rename(tmp_path / "two" / "caf\udce9.wav")
+    (tmp_path / "three").rename(tmp_path / "Caf\udce9")
+    tracks, _, faults = survey(f"folders:{tmp_path}")
+    assert list(tracks) == ["one"]
+    assert sorted(faults.values()) == ["Caf\\udce9: is no name in UTF-8; rename it",
+                                       "caf\\udce9.wav: is no name in UTF-8; rename it"]
+
+
+def test_the_command_where_nothing_can_be_used(tmp_path: Path) -> None:
+    trees.song(tmp_path / "songs" / "one", {"drums": trees.noise(10)})
+    done = command(f"slakh:{tmp_path / 'songs'}")
+    assert done.returncode == 1 and "no song that can be used" in done.stdout
+    assert "its own folder holds audio, so give folders:PATH" in done.stdout
 
 
 # Each of them trains

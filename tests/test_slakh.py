@@ -93,6 +93,7 @@ def test_faults_around_lists_of_splits(tmp_path: Path) -> None:
     assert "list.json: is no JSON" in slakh_fault(tmp_path / "list.json")
     assert "goes with slakh: only" in refused(f"folders:{tmp_path}#splits=orig")
     assert "goes with slakh: only" in refused(f"slakh:{tmp_path}#splits=")
+    assert "Track00001: is a song itself" in refused(f"slakh:{tmp_path}/train/Track00001")
 
 
 def slakh_fault(path: Path) -> str:

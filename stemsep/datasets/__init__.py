@@ -59,31 +59,45 @@ def _songs(source: str, faults: dict[str, InputError] | None,
     found = []
     for song in sorted(listing.songs, key=lambda song: song[:2]):
         try:
-            try:
-                found.append((song, song.contents()))
-            except OSError as error:
-                raise InputError(f"{error.filename}: cannot be opened ({error.strerror}); check "
-                                 "that it is there and that you may read it") from error
+            found.append((song, _contents(song)))
         except InputError as error:
             if faults is None:
                 raise
-            faults[f"{song.split}/{song.name}"] = error
+            faults[f"{song.split}/{_legible(song.name)}"] = error
     _remark(found, remarks)
     return found
 
 
+def _contents(song: Song) -> Contents:
+    """Return the files of a song; raises InputError when it cannot be used."""
+    try:
+        contents = song.contents()
+    except OSError as error:
+        raise InputError(f"{_legible(str(error.filename))}: cannot be opened ({error.strerror}); "
+                         "check that it is there and that you may read it") from error
+    for name in (song.name, *(file.clip.path.name for file in contents.files)):
+        if _legible(name) != name:
+            raise InputError(f"{_legible(name)}: is no name in UTF-8; rename it")
+    return contents
+
+
+def _legible(name: str) -> str:
+    """Return a name with the bytes that are no UTF-8 spelled out."""
+    return name.encode(errors="backslashreplace").decode()
+
+
 def _remark(found: list[tuple[Song, Contents]], remarks: Remarks) -> None:
     """Add what the songs' contents say, and what is odd about the songs beside each other."""
-    similar, origins = defaultdict(list), defaultdict(list)
-    for song, files in found:
+    alike, origins = defaultdict(list), defaultdict(list)
+    for song, contents in found:
         name = f"{song.split}/{song.name}"
-        remarks.left_out += [f"{name}: {sentence}" for sentence in files.left_out]
-        remarks.warnings += [f"{name}: {sentence}" for sentence in files.warnings]
-        similar[song.split, song.name.lower()].append(name)
-        if files.origin:
-            origins[files.origin].append(song)
-    remarks.warnings += [f"{', '.join(names)} differ in upper and lower case only; are they one "
-                         "song?" for names in similar.values() if len(names) > 1]
+        remarks.left_out += [f"{name}: {sentence}" for sentence in contents.left_out]
+        remarks.warnings += [f"{name}: {sentence}" for sentence in contents.warnings]
+        alike[song.name.lower()].append(name)
+        if contents.origin:
+            origins[contents.origin].append(song)
+    remarks.warnings += [f"{', '.join(names)} have the same name, but for upper and lower case; "
+                         "are they one song?" for names in alike.values() if len(names) > 1]
     again = [f"{song.split}/{song.name}" for same in origins.values()
              if len({song.split for song in same}) > 1 for song in same]
     if again:

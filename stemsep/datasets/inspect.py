@@ -146,11 +146,14 @@ def summary(source: str, looks: Sequence[Look], faults: dict[str, InputError],
             lines.append(f"  {split:<12}{len(own):>8}{hours:>9.2f}")
     stems = Counter(stem for found in looks for stem in found.stems)
     formats: Counter = sum((found.formats for found in looks), Counter())
-    lines.append("stems, in so many tracks: " + ", ".join(
-        f"{stem} {count}" for stem, count in stems.most_common()))
-    lines.append("files: " + ", ".join(
-        f"{count} of {rate} Hz and {channels} channel{'s' * (channels != 1)}"
-        for (rate, channels), count in formats.most_common()))
+    if looks:
+        lines.append("stems, in so many tracks: " + ", ".join(
+            f"{stem} {count}" for stem, count in stems.most_common()))
+        lines.append("files: " + ", ".join(
+            f"{count} of {rate} Hz and {channels} channel{'s' * (channels != 1)}"
+            for (rate, channels), count in formats.most_common()))
+    else:
+        lines = [source, "no song that can be used"]
     lines += [f"left out: {sentence}" for sentence in remarks.left_out]
     lines += [f"left out: {name}: {why}" for name, why in sorted(faults.items())]
     lines += [f"warning: {sentence}" for sentence in remarks.warnings]

@@ -52,10 +52,12 @@ def find(file: Path) -> Listing:
     tracks: dict[str, list[Row]] = {}
     for row in rows:
         tracks.setdefault(row.track, []).append(row)
-    warnings = [f"{file.name} has columns that mean nothing here: {', '.join(others)}"] if (
-        others) else []
+    remarks = Remarks()
+    if others:
+        remarks.warnings.append(f"{file.name} has columns that mean nothing here: "
+                                f"{', '.join(others)}")
     return Listing([Song(split, name, functools.partial(contents, own, file.parent))
-                    for split, name, own in _in_splits(tracks)], Remarks(warnings=warnings))
+                    for split, name, own in _in_splits(tracks)], remarks)
 
 
 def contents(rows: Sequence[Row], root: Path) -> Contents:
@@ -111,11 +113,11 @@ def _in_splits(tracks: dict[str, list[Row]]) -> list[tuple[str, str, list[Row]]]
                 raise InputError(f"{row.where}: puts {name} in {row.split!r}, and "
                                  f"{given[0].where} in {given[0].split!r}; leave it in one split")
         splits[name] = given[0].split if given else ""
-    unknown_splits = [name for name, split in splits.items() if not split]
-    if not any(splits.values()):
+    undivided = [rows[0] for name, rows in tracks.items() if not splits[name]]
+    if len(undivided) == len(tracks):
         splits = split_by_name(list(tracks))
-    elif unknown_splits:
-        first = tracks[unknown_splits[0]][0]
+    elif undivided:
+        first = undivided[0]
         raise InputError(f"{first.where}: {first.track} has no split, and other tracks have; give "
                          "every track one, or none")
     return sorted(with_validation([(splits[name], name, rows) for name, rows in tracks.items()]),

@@ -36,6 +36,8 @@ def find(root: Path, splits: str = "", *,
     splits: a list of slakh-utils, a path or a name in `root`, or "orig", by number; empty: as the
     songs lie. Raises InputError for a list that cannot be used.
     """
+    if (root / "stems").is_dir():
+        raise InputError(f"{root}: is a song itself; give the folder that holds the songs")
     if splits:
         found, remarks = slakh_lists.in_list(root, splits)
     else:
@@ -60,7 +62,9 @@ def contents(song: Path, bad_renders: Mapping[str, Collection[str]] = BAD_RENDER
     """Return the stem files, with what metadata.yaml says of each, and the mixture of a song."""
     folder = song / "stems"
     if not folder.is_dir():
-        raise InputError(f"{song}: has no folder 'stems'; unpack the song again or move it away")
+        remedy = ("its own folder holds audio, so give folders:PATH" if audio_files(song)
+                  else "unpack the song again or move it away")
+        raise InputError(f"{song}: has no folder 'stems'; {remedy}")
     metadata = _metadata(song / "metadata.yaml")
     entries = metadata["stems"]
     found = audio_files(folder)

@@ -1,6 +1,7 @@
 """Which split a song is in: by the folder that it lies in, or by a hash of its name."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def split_by_name(names: Sequence[str], splits: Sequence[str] = SPLITS) -> dict[
     A further song moves hardly any other. Each split has a song while they last, the first ones
     before the later.
     """
-    shares = {name: int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) / 2 ** 64
+    shares = {name: int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) / 2 ** 64
               for name in names}
     ordered = sorted(shares, key=lambda name: (shares[name], name))
     chosen = {name: splits[max(0, int(shares[name] * 10) - 10 + len(splits))] for name in ordered}
