@@ -6,22 +6,18 @@
 import functools
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import numpy as np
 from absl import flags
 from absl.flags import FlagHolder
 from tqdm import tqdm
 
 from stemsep import audio, command, datasets, engine, log, stream
 from stemsep.config import Config
-from stemsep.datasets.tracks import SPLITS, Track
+from stemsep.datasets.tracks import SPLITS, Track, fingerprints
 from stemsep.errors import InputError
 from stemsep.store import Sources, Store, StoreSpec
-
-BLOCK = 1 << 16     # samples of a file that are read at once
 
 
 @dataclass
@@ -171,8 +167,7 @@ def _plan(store: Store, mine: Sequence[Track], everyone: Sequence[Track] | None,
     for track in mine:
         name, record = f"{track.split}/{track.name}", records.get((track.split, track.name))
         try:
-            sources = {stem: tuple(_fingerprint(clip, root) for clip in clips)
-                       for stem, clips in track.stems.items()}
+            sources = fingerprints(track, root)
         except OSError as error:
             summary.failed[name] = command.describe(error)
             continue
@@ -184,13 +179,6 @@ def _plan(store: Store, mine: Sequence[Track], everyone: Sequence[Track] | None,
             plan.notes.append(f"changed: {name} is made anew because of {files}")
         plan.waiting.append((track, sources))
     return plan
-
-
-def _fingerprint(clip: audio.Clip, root: Path) -> tuple[str, int, int]:
-    status = clip.path.stat()
-    inside = clip.path.is_relative_to(root)
-    path = clip.path.relative_to(root) if inside else clip.path.absolute()
-    return path.as_posix() + clip.part, status.st_size, status.st_mtime_ns
 
 
 def _differing(before: Sources, now: Sources) -> list[str]:
@@ -256,7 +244,9 @@ def write_track(item: tuple[Track, Sources], *, store_path: str,
         lengths = {clip: audio.resampled(i.samples, i.sample_rate, rate)
                    for clip, i in infos.items()}
         samples = max(lengths.values())
-        waves = (_wave(track.stems[stem], infos, store.spec) for stem in store.spec.stems)
+        waves = (stream.add_files(track.stems[stem], infos, rate=rate, surround=store.spec.surround,
+                                  channels=store.spec.channels) if track.stems[stem] else None
+                 for stem in store.spec.stems)
         store.write_track(track.split, track.name, samples=samples, sources=sources, waves=waves)
     except BaseException:
         store.remove(track.split, track.name)
@@ -272,23 +262,6 @@ def write_track(item: tuple[Track, Sources], *, store_path: str,
 def _opened(store_path: str, endpoint: str) -> Store:
     """Open a store once a process; a worker writes many tracks."""
     return Store.open(store_path, endpoint=endpoint)
-
-
-def _wave(clips: Sequence[audio.Clip], infos: Mapping[audio.Clip, audio.AudioInfo],
-          spec: StoreSpec) -> Iterator[np.ndarray] | None:
-    """Yield the sum of the files of a stem block by block, float32 [C, n]; None for no files."""
-    by_rate: dict[int, list[Iterator[np.ndarray]]] = {}
-    for clip in clips:
-        by_rate.setdefault(infos[clip].sample_rate, []).append(_remapped(clip, spec))
-    # Files of one rate are added first, so that a stem is resampled once.
-    sums = [audio.resample(stream.add(waves, spec.channels, size=BLOCK), rate, spec.sample_rate)
-            for rate, waves in by_rate.items()]
-    return stream.add(sums, spec.channels, size=BLOCK) if sums else None
-
-
-def _remapped(clip: audio.Clip, spec: StoreSpec) -> Iterator[np.ndarray]:
-    for block_CN in audio.blocks(clip, BLOCK):
-        yield audio.remap(block_CN, spec.channels, clip, spec.surround)
 
 
 def _warn_of_silence(config: Config, store: Store) -> None:

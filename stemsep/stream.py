@@ -6,11 +6,14 @@ frames and one of windows.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from stemsep import audio
 from stemsep.stft import Stft
+
+_BLOCK = 1 << 16    # samples of a file that are read at once
 
 
 class Tape:
@@ -60,6 +63,27 @@ def add(waves: Sequence[Iterable[np.ndarray]], channels: int, *,
         for part in parts:
             total_CN[:, :part.shape[1]] += part
         yield total_CN
+
+
+def add_files(clips: Sequence[audio.Clip], infos: Mapping[audio.Clip, audio.AudioInfo], *,
+              rate: int, channels: int, surround: str = "refuse") -> Iterator[np.ndarray]:
+    """Yield the sum of at least one file block by block, float32 [channels, n] at `rate` Hz.
+
+    infos: what `audio.probe` says of each. surround: as in `audio.remap`. Raises as `audio.blocks`.
+    """
+    by_rate: dict[int, list[Iterator[np.ndarray]]] = {}
+    for clip in clips:
+        waves = _remapped(clip, channels, surround)
+        by_rate.setdefault(infos[clip].sample_rate, []).append(waves)
+    # Files of one rate are added first, so that a stem is resampled once.
+    sums = [audio.resample(add(waves, channels, size=_BLOCK), own, rate)
+            for own, waves in by_rate.items()]
+    return add(sums, channels, size=_BLOCK)
+
+
+def _remapped(clip: audio.Clip, channels: int, surround: str) -> Iterator[np.ndarray]:
+    for block_CN in audio.blocks(clip, _BLOCK):
+        yield audio.remap(block_CN, channels, clip, surround)
 
 
 class Mixture:

@@ -1,6 +1,7 @@
 """A track of a dataset: which files it is made of; nothing of them is read yet."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from stemsep.audio import Clip
 
@@ -19,3 +20,19 @@ class Track:
     split: str
     stems: dict[str, tuple[Clip, ...]]
     mixture: Clip | None = None
+
+
+def fingerprints(track: Track, root: Path) -> dict[str, tuple[tuple[str, int, int], ...]]:
+    """Return stem -> (name, size in bytes, time of change in ns) of each of its files, as they are.
+
+    The names of files below `root` begin there. Raises OSError for one that is not there.
+    """
+    return {stem: tuple(_fingerprint(clip, root) for clip in clips)
+            for stem, clips in track.stems.items()}
+
+
+def _fingerprint(clip: Clip, root: Path) -> tuple[str, int, int]:
+    status = clip.path.stat()
+    inside = clip.path.is_relative_to(root)
+    path = clip.path.relative_to(root) if inside else clip.path.absolute()
+    return path.as_posix() + clip.part, status.st_size, status.st_mtime_ns
