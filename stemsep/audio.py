@@ -29,6 +29,7 @@ SUFFIXES = frozenset((
 ))
 
 _SUBTYPES = {"WAV": {32: "FLOAT", 24: "PCM_24", 16: "PCM_16"}, "FLAC": {24: "PCM_24", 16: "PCM_16"}}
+_FLAC_RATE = 655350     # what its headers can say, in Hz
 _WAV_BYTES = (1 << 32) - (1 << 16)  # what a WAV file's 32-bit sizes can count, less its header
 
 
@@ -289,14 +290,18 @@ def _check_block(wave_NC: np.ndarray, path: Source, first: int, wanted: int) -> 
                          "again")
 
 
+class DiskRefused(InputError):
+    """A file cannot be written where it should be: another one would fare no better."""
+
+
 class Writer:
     """Writes a WAV or FLAC file block by block; under its name it appears complete, or not at all.
 
     ``with Writer(path, 44100, 2) as writer: writer.write(wave_CN)``. A path that ends in .flac is
     written as FLAC, every other as WAV. bits: 32 (float; WAV only), 24 or 16; whole numbers clip at
     full scale. samples: the expected length a channel; RF64 is written where WAV cannot hold that
-    much. Folders on the way are made. A full disk, a forbidden folder and a WAV file over 4 GiB
-    are InputErrors that name the file.
+    much. Folders on the way are made. A full disk and a forbidden folder raise DiskRefused, a WAV
+    file over 4 GiB and what the format cannot hold InputError; both name the file.
     """
 
     def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int, *, bits: int = 32,
@@ -306,6 +311,9 @@ class Writer:
         if bits not in _SUBTYPES[kind]:
             raise InputError(f"{path}: {kind} cannot be written with {bits} bits; choices: "
                              f"{', '.join(map(str, _SUBTYPES[kind]))}")
+        if kind == "FLAC" and (sample_rate > _FLAC_RATE or channels > 8):
+            raise InputError(f"{path}: FLAC holds at most {_FLAC_RATE} Hz and 8 channels, not "
+                             f"{sample_rate} Hz and {channels}; write WAV")
         self._partial = self.path.with_name(f".{self.path.name}.part")
         self._frame_bytes = channels * bits // 8
         self._large = kind == "WAV" and samples * self._frame_bytes > _WAV_BYTES
@@ -362,8 +370,8 @@ class Writer:
         """Remove what was written and raise the InputError for `error`."""
         reason = error.strerror if isinstance(error, OSError) else self._reason()
         self._discard()
-        raise InputError(f"{self.path}: cannot be written ({reason}); free some space, or choose a "
-                         "folder that you may write to") from error
+        raise DiskRefused(f"{self.path}: cannot be written ({reason}); free some space, or choose "
+                          "a folder that you may write to") from error
 
     def _reason(self) -> str:
         """Return the system's words for a failed write; libsndfile keeps only that it failed."""

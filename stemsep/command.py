@@ -21,7 +21,7 @@ from stemsep.errors import InputError
 from stemsep.section import Section, unknown
 
 
-class _DictParser(flags.ArgumentParser):
+class DictParser(flags.ArgumentParser):
     """Parses a dict given as Python: --config.data.targets="{'drums': ['drums'], 'others':
     'rest'}".
     """
@@ -39,7 +39,7 @@ class _DictParser(flags.ArgumentParser):
         return value
 
 
-config_flags.register_flag_parser_for_type(dict, _DictParser())
+config_flags.register_flag_parser_for_type(dict, DictParser())
 
 
 def define_config() -> flags.FlagHolder:

@@ -68,6 +68,7 @@ SAME_FLOOR = {
     ("log", "errors"),
     ("estimate", "models"),
     ("estimate", "features"),
+    ("datasets", "stream"),
     ("store", "datasets"),
     ("store", "stream"),
     ("checkpoint", "state"),
