@@ -49,8 +49,8 @@ def test_a_published_list_says_the_splits(tmp_path: Path, place: Callable[[str],
                       "Track01876": "validation"} and not faults
     assert remarks.left_out == [
         "1 song that list.json omits: Track00003",
-        "1 song that list.json does not have: Track00009",
-        "1 song that list.json has and that is not there: Track00004"]
+        "1 song without a split in list.json: Track00009",
+        "1 song of list.json that the dataset lacks: Track00004"]
 
 
 def test_a_list_may_be_plain_and_lie_elsewhere(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_the_original_splits_of_a_tree_that_was_sorted_anew(tmp_path: Path) -> N
     slakh(tmp_path, "test/Track00002", "omitted/Track00003", "train/Track01600", "train/other")
     tracks, remarks, _ = survey(f"slakh:{tmp_path}#splits=orig")
     assert tracks == {"Track00002": "train", "Track00003": "train", "Track01600": "validation"}
-    assert remarks.left_out == ["1 song that the original splits does not have: other"]
+    assert remarks.left_out == ["1 song without a split in the original splits: other"]
 
 
 @pytest.mark.parametrize("content, words", [

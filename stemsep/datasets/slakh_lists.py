@@ -47,8 +47,8 @@ def in_list(root: Path, given: str) -> tuple[list[tuple[str, str, Path]], Remark
                          f"({some(list(folders))}); give another list")
     lists = {
         f"that {title} omits": [n for n in folders if splits.get(n) == LEFT_OUT],
-        f"that {title} does not have": [n for n in folders if n not in splits],
-        f"that {title} has and that is not there": [
+        f"without a split in {title}": [n for n in folders if n not in splits],
+        f"of {title} that the dataset lacks": [
             n for n, split in splits.items() if n not in folders and split != LEFT_OUT],
     }
     return sorted(found), Remarks([f"{counted(len(names))} {which}: {some(names)}"
