@@ -7,6 +7,7 @@ own may be plain: {"train": ["Track00001", ...], "validation": [...], "test": [.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def in_list(root: Path, given: str) -> tuple[list[tuple[str, str, Path]], Remark
         title, numbered = "the original splits", ((n, original_split(n)) for n in folders)
         splits = {name: split for name, split in numbered if split}
     else:
-        path = root / given if (root / given).is_file() else Path(given).expanduser()
+        path = root / given if (root / given).is_file() else Path(os.path.expanduser(given))
         title, splits = path.name, load(path)
     found = [(splits[name], name, folder) for name, folder in folders.items()
              if splits.get(name, LEFT_OUT) != LEFT_OUT]
