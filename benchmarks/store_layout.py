@@ -82,7 +82,7 @@ def compare(config: Config, *, tracks: int, steps: int, repeats: int, output: st
     store = Store.open(config.store, preprocess.store_spec(config))
     stems, frames = range(len(store.spec.stems)), config.data.window_frames
     chosen = store.tracks("train")[:tracks]
-    arrays = [store.read(r, 0, r.frames, stems=stems).result() for r in chosen]
+    arrays = [store.read(r, 0, r.frames, stems=stems).result().swapaxes(0, 1) for r in chosen]
     lengths = np.array([record.frames for record in chosen])
     draws = [window_ids(0, step, lengths, window=frames, batch=config.train.batch,
                         stems=len(stems), remix=1.0) for step in range(steps)]

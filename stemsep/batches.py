@@ -14,7 +14,7 @@ import numpy as np
 from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.parallel import DataParallel
-from stemsep.store import Record, Store
+from stemsep.store import Record, Store, Window
 from stemsep.store.records import LEVEL_FRAMES, SILENCE_DB
 
 VALIDATION = 2**40  # the "step" whose draw of windows validation uses; no run gets that far
@@ -147,20 +147,21 @@ class Batches:
         mine = self._devices.share(self._config.train.batch)
         reading: deque = deque()
         for step, ids in draws:
-            reading.append((step, self._read(ids[mine])))
+            reading.append((step, *self._read(ids[mine])))
             if len(reading) > self.depth:
                 yield self._finish(*reading.popleft())
         while reading:
             yield self._finish(*reading.popleft())
 
-    def _read(self, ids: np.ndarray) -> list[list[Any]]:
-        frames = self._config.data.window_frames
-        return [[self._store.read(self.records[track], int(first), frames, stems=[stem])
-                 for stem, (track, first) in enumerate(window)] for window in ids]
+    def _read(self, ids: np.ndarray) -> tuple[np.ndarray, list[Window]]:
+        """Begin to read a batch; returns its array, which the reads fill."""
+        batch, frames = np.empty(self._shape, np.float16), self._config.data.window_frames
+        return batch, [self._store.read(self.records[track], int(first), frames, stems=[stem],
+                                        out=batch[place, stem:stem + 1])
+                       for place, window in enumerate(ids)
+                       for stem, (track, first) in enumerate(window)]
 
-    def _finish(self, step: int, reads: Sequence[Sequence[Any]]) -> tuple[int, Any]:
-        batch = np.empty(self._shape, np.float16)
-        for window, futures in zip(batch, reads):
-            for stem, future in zip(window, futures):
-                stem[:] = future.result()[:, 0]
+    def _finish(self, step: int, batch: np.ndarray, reads: Sequence[Window]) -> tuple[int, Any]:
+        for read in reads:
+            read.result()
         return step, self._devices.put({"stems": batch})

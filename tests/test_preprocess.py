@@ -53,7 +53,8 @@ def records(songs: Path) -> dict[str, Record]:
 def stored(songs: Path, name: str) -> np.ndarray:
     """Return what the store holds of a track: [T, S, C, F, 2]."""
     record, store = records(songs)[name], Store.open(songs.parent / "store")
-    return store.read(record, 0, record.frames, stems=range(len(store.spec.stems))).result()
+    window = store.read(record, 0, record.frames, stems=range(len(store.spec.stems))).result()
+    return window.swapaxes(0, 1)
 
 
 def transformed(songs: Path, *stems: np.ndarray) -> np.ndarray:

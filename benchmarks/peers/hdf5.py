@@ -40,11 +40,11 @@ def preprocess_track(track: Track, folder: Path, *, sample_rate: int, n_fft: int
     return audio_s
 
 
-def write_array(path: Path, array_TSCF2: np.ndarray, *, chunk_frames: int) -> None:
+def write_array(path: Path, array_STCF2: np.ndarray, *, chunk_frames: int) -> None:
     """Write a track's spectrograms as one HDF5 dataset, compressed by gzip, h5py's default."""
     with h5py.File(path, "w") as file:
-        chunks = (min(chunk_frames, len(array_TSCF2)), 1, *array_TSCF2.shape[2:])
-        file.create_dataset("stems", data=array_TSCF2, chunks=chunks, compression="gzip")
+        chunks = (1, min(chunk_frames, array_STCF2.shape[1]), *array_STCF2.shape[2:])
+        file.create_dataset("stems", data=array_STCF2, chunks=chunks, compression="gzip")
 
 
 class Reader:
@@ -65,7 +65,7 @@ class Reader:
         batch = np.zeros(shape, np.float16)
         for window, places in zip(batch, ids):
             for stem, (track, first) in enumerate(places):
-                found = self._arrays[track][first:first + frames, stem]
+                found = self._arrays[track][stem, first:first + frames]
                 window[stem, :len(found)] = found
         return batch
 
