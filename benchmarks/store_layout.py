@@ -22,7 +22,8 @@ from benchmarks import timer
 from stemsep import command, preprocess
 from stemsep.batches import window_ids
 from stemsep.config import Config
-from stemsep.store import Store, StoreSpec, array_spec
+from stemsep.store import Store, StoreSpec
+from stemsep.store.arrays import array_spec
 
 _LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 _CHECKSUM = {"name": "crc32c"}

@@ -13,7 +13,7 @@ import numpy as np
 from stemsep import audio
 from stemsep.stft import Stft
 
-_BLOCK = 1 << 16    # samples of a file that are read at once
+_BLOCK = 1 << 17    # samples of a file that are read at once
 
 
 class Tape:
@@ -53,6 +53,9 @@ def add(waves: Sequence[Iterable[np.ndarray]], channels: int, *,
     """Add waves that come in blocks of any lengths; those that end before the longest are silent
     from there on.
     """
+    if len(waves) == 1:
+        yield from waves[0]
+        return
     tapes = [Tape(wave, channels) for wave in waves]
     while True:
         parts = [tape.take_up_to(size) for tape in tapes]

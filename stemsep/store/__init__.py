@@ -28,13 +28,13 @@ import tensorstore as ts
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
 from stemsep.store import records, spectra
-from stemsep.store.places import RETRIES, Place, place, reason
+from stemsep.store.arrays import Writes, array_spec
+from stemsep.store.places import RETRIES, Place, place
 from stemsep.store.records import Record, Sources, StoreSpec
 
 FORMAT = 3                      # of the layout above; another one is not read
 _CACHE_BYTES = 64 << 20         # of all arrays together: the indices of their shards, mostly
 _HOW = ("chunk_frames", "shard_frames")     # how a store is laid out, not what it holds
-_LITTLE = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
 class Store:
@@ -169,27 +169,34 @@ class Store:
         """
         with self.place.writing_track():
             self.remove(split, name)
-            frames = self.spec.stft.frames(samples)
-            array = self._written(ts.open(self._array_spec(split, name, frames), create=True,
-                                          context=self._context), f"{split}/{name}")
-            norms, power = [], []
-            levels: list[tuple[int, ...]] = []
-            crcs: list[tuple[int, ...]] = []
-            for stem, blocks in enumerate(waves):
-                loudness = spectra.Loudness()
-                shards = () if blocks is None else spectra.transform(
-                    blocks, self.spec, samples, loudness,
-                    name=f"{split}/{name}: stem {self.spec.stems[stem]!r}")
-                crcs.append(self._write_stem(array, stem, shards, f"{split}/{name}"))
-                norms.append(loudness.norm)
-                levels.append(loudness.levels() if loudness.norm else ())
-                power.append(loudness.squares / (samples * self.spec.channels))
-            record = Record(name, split, samples, frames, tuple(norms), tuple(power), tuple(levels),
-                            tuple(crcs), sources)
+            with Writes(f"{self.place}/{split}/{name}") as writes:
+                record = self._write_stems(split, name, samples, waves, sources, writes)
             self.place.write(_record_key(split, name), json.dumps(
                 dataclasses.asdict(record), ensure_ascii=False, allow_nan=False,
                 separators=(",", ":")).encode())
             return record
+
+    def _write_stems(self, split: str, name: str, samples: int,
+                     waves: Iterable[Iterable[np.ndarray] | None], sources: Sources,
+                     writes: Writes) -> Record:
+        """Write the shards of all stems; returns the record of the track."""
+        frames = self.spec.stft.frames(samples)
+        array = writes.done(ts.open(self._array_spec(split, name, frames), create=True,
+                                    context=self._context))
+        norms, power = [], []
+        levels: list[tuple[int, ...]] = []
+        checksums: list[tuple[int, ...]] = []
+        for stem, blocks in enumerate(waves):
+            loudness = spectra.Loudness()
+            shards = () if blocks is None else spectra.transform(
+                blocks, self.spec, samples, loudness,
+                name=f"{split}/{name}: stem {self.spec.stems[stem]!r}")
+            checksums.append(self._write_stem(array, stem, shards, writes))
+            norms.append(loudness.norm)
+            levels.append(loudness.levels() if loudness.norm else ())
+            power.append(loudness.squares / (samples * self.spec.channels))
+        return Record(name, split, samples, frames, tuple(norms), tuple(power), tuple(levels),
+                      tuple(checksums), sources)
 
     def remove(self, split: str, name: str) -> None:
         """Remove a track, its record first; one that is not there is removed already."""
@@ -198,38 +205,23 @@ class Store:
             self._arrays.pop((split, name), None)
         self.place.delete(f"{split}/{name}")
 
-    def _write_stem(self, array: Any, stem: int,
-                    shards: Iterable[tuple[int, np.ndarray, bool]], track: str) -> tuple[int, ...]:
+    def _write_stem(self, array: Any, stem: int, shards: Iterable[tuple[int, np.ndarray, bool]],
+                    writes: Writes) -> tuple[int, ...]:
         """Write the shards of one stem, none of silence throughout; returns their checksums."""
         silent: list[tuple[int, int]] = []      # shards before the first sound: first frame, frames
         checksums: list[int] = []
-        pending: Any = None
         for first, shard_TCF2, sounds in shards:
             if not sounds and not checksums:
                 silent.append((first, len(shard_TCF2)))
                 continue
             for start, frames in silent:
                 zeros = np.zeros((frames, *self.spec.frame_shape), np.float16)
-                self._written(array[start:start + frames, stem].write(zeros), track)
+                writes.begin(array[start:start + frames, stem], zeros)
                 checksums.append(zlib.crc32(zeros.data))
             silent = []
-            if pending is not None:
-                self._written(pending, track)   # one is written while the next is made, no more
             checksums.append(zlib.crc32(shard_TCF2.data))
-            pending = array[first:first + len(shard_TCF2), stem].write(shard_TCF2)
-        if pending is not None:
-            self._written(pending, track)
+            writes.begin(array[first:first + len(shard_TCF2), stem], shard_TCF2)
         return tuple(checksums)
-
-    def _written(self, future: Any, track: str) -> Any:
-        """Wait for a write; raises InputError where the disk refused it."""
-        try:
-            return future.result()
-        # TensorStore's, whatever the cause
-        except (ValueError, NotImplementedError, PermissionError) as error:
-            raise InputError(f"{self.place}/{track}: cannot be written ({reason(error)}); free "
-                             "some space, or set config.data.store to a place that you may write "
-                             "to") from error
 
     def _array(self, split: str, name: str, frames: int) -> Any:
         """Return a track's array, without a look at the disk: spec and length say all about it."""
@@ -243,31 +235,6 @@ class Store:
 
     def _array_spec(self, split: str, name: str, frames: int) -> dict[str, Any]:
         return array_spec(self.spec, frames, self.place.kvstore(f"{split}/{name}"))
-
-
-def array_spec(spec: StoreSpec, frames: int, kvstore: dict[str, Any], *,
-               codecs: Sequence[dict[str, Any]] = (_LITTLE,)) -> dict[str, Any]:
-    """Return the description of a track's array for TensorStore. codecs: of a chunk."""
-    shards = {"chunk_shape": [spec.shard_frames, 1, *spec.frame_shape]}
-    chunks = {"chunk_shape": [spec.chunk_frames, 1, *spec.frame_shape], "codecs": [*codecs],
-              "index_codecs": [_LITTLE, {"name": "crc32c"}], "index_location": "start"}
-    return {
-        "driver": "zarr3",
-        "kvstore": kvstore,
-        "metadata": {
-            "shape": [frames, len(spec.stems), *spec.frame_shape],
-            "dimension_names": ["frame", "stem", "channel", "bin", "part"],
-            "data_type": "float16",
-            "fill_value": 0.0,
-            "chunk_grid": {"name": "regular", "configuration": shards},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "."}},
-            "codecs": [{"name": "sharding_indexed", "configuration": chunks}],
-        },
-        # A silent passage is stored as any other, so that a missing file is no silence.
-        "store_data_equal_to_fill_value": True,
-        "fill_missing_data_reads": False,
-        "recheck_cached_data": False,
-    }
 
 
 @dataclass(frozen=True)
