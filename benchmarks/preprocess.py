@@ -3,15 +3,21 @@
     python -m benchmarks.preprocess --config configs/drums.py --output results.jsonl
 
 Needs h5py (the extra `benchmark`). The songs are those of the configuration, demo songs without a
-source, read from the page cache; every store is made anew. A line of JSON each: one worker, two
-workers, songSourceSeparator's way (one process), and a 3-hour stereo FLAC track.
+source, read from the page cache; every store is made anew, by a command of its own, start included.
+A line of JSON each: one worker on one core and on all, two workers, songSourceSeparator's way (one
+process), and a 3-hour stereo FLAC track.
 """
 
+import functools
+import json
+import os
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +26,28 @@ import soundfile
 from absl import flags
 
 from benchmarks import timer
-from stemsep import command, datasets, preprocess
-from stemsep.config import Config, from_dict, to_dict
+from stemsep import audio, command, datasets, preprocess
+from stemsep.config import Config, to_dict
 
+_OURS = """
+import json, sys
+from stemsep.config import from_dict
+from stemsep.preprocess import preprocess
+if __name__ == "__main__":
+    assert not preprocess(from_dict(json.loads(sys.argv[1])), progress=False).failed
+"""
+_PEER = """
+import json, sys
+from pathlib import Path
+from benchmarks.peers import hdf5
+from stemsep import datasets
+from stemsep.config import from_dict
+config = from_dict(json.loads(sys.argv[1]))
+a = config.audio
+for track in datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe):
+    hdf5.preprocess_track(track, Path(config.store), sample_rate=a.sample_rate, n_fft=a.n_fft,
+                          hop=a.hop)
+"""
 _LONG = """
 import sys
 from pathlib import Path
@@ -39,43 +64,56 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
-def compare(config: Config, *, repeats: int, output: str) -> None:
-    """Time one worker, two, and the peer in turns; a line each."""
-    from benchmarks.peers import hdf5  # only now: h5py may be missing
+# name -> (program, workers, cores that it may use; 0: all)
+CONTESTANTS = {
+    "stemsep, 1 worker": (_OURS, 1, 0),
+    "stemsep, 1 worker on 1 core": (_OURS, 1, 1),
+    "stemsep, 2 workers": (_OURS, 2, 0),
+    "songSourceSeparator's way": (_PEER, 1, 0),
+}
 
+
+def compare(config: Config, *, repeats: int, output: str) -> None:
+    """Time the contestants in turns; a line each."""
     preprocess.preprocess(config)       # demo songs are made, and everything is in the page cache
     tracks = datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe)
-    stft = preprocess.store_spec(config).stft
-    done: dict[str, float] = {}
-
+    infos = [audio.probe(clip) for t in tracks for clips in t.stems.values() for clip in clips]
+    audio_h = sum(info.samples / info.sample_rate for info in infos) / 3600
+    cpu_s: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     with tempfile.TemporaryDirectory() as folder:
-
-        def ours(workers: int) -> None:
-            values = to_dict(config)
-            values["data"] |= {"store": f"{folder}/store", "workers": workers}
-            shutil.rmtree(f"{folder}/store", ignore_errors=True)
-            summary = preprocess.preprocess(from_dict(values), progress=False)
-            assert not summary.failed
-            done[f"stemsep, {workers} workers"] = summary.audio_h
-
-        def peer() -> None:
-            done["songSourceSeparator's way"] = sum(hdf5.preprocess_track(
-                track, Path(folder), sample_rate=stft.sample_rate, n_fft=stft.n_fft, hop=stft.hop)
-                for track in tracks) / 3600
-
-        calls = {"stemsep, 1 workers": lambda: ours(1), "stemsep, 2 workers": lambda: ours(2),
-                 "songSourceSeparator's way": peer}
+        calls = {name: run(config, *contestant, folder=folder, cpu_s=cpu_s[name])
+                 for name, contestant in CONTESTANTS.items()}
         seconds = timer.take_turns(calls, repeats=repeats, warmup=0)
     facts = timer.machine("numpy", "scipy", "soundfile", "soxr", "tensorstore", "librosa", "h5py")
     for who, taken in seconds.items():
-        processes = 2 if "2" in who else 1
-        times = timer.summary(taken)
         timer.write(output, {
-            "benchmark": "preprocess", "who": who, "config": config.name, **times,
-            "tracks": len(tracks), "audio_h": round(done[who], 4),
-            "audio_h_per_core_minute": done[who] * 60 / times["median_s"] / processes,
-            "speed_of_1_worker": statistics.median(
-                one / own for one, own in zip(seconds["stemsep, 1 workers"], taken)), **facts})
+            "benchmark": "preprocess", "who": who, "config": config.name,
+            **timer.summary(taken), "tracks": len(tracks), "audio_h": round(audio_h, 4),
+            "cpu_s": statistics.median(cpu_s[who]),
+            "audio_h_per_core_minute": audio_h * 60 / statistics.median(cpu_s[who]),
+            "speed_of_1_worker_on_1_core": statistics.median(
+                one / own for one, own in zip(seconds["stemsep, 1 worker on 1 core"], taken)),
+            **facts})
+
+
+def run(config: Config, program: str, workers: int, cores: int, *, folder: str,
+        cpu_s: list[float]) -> Callable[[], None]:
+    """Return a call that runs a program on an empty folder, and adds its CPU time to `cpu_s`."""
+    values = to_dict(config)
+    values["data"] |= {"store": f"{folder}/store", "workers": workers}
+    allowed = sorted(os.sched_getaffinity(0))[:cores or None]
+
+    def call() -> None:
+        shutil.rmtree(f"{folder}/store", ignore_errors=True)
+        Path(f"{folder}/store").mkdir()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", program, json.dumps(values)], check=True,
+                       stdout=subprocess.DEVNULL,
+                       preexec_fn=functools.partial(os.sched_setaffinity, 0, allowed))
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    return call
 
 
 def long_track(hours: float, *, output: str) -> None:

@@ -11,17 +11,16 @@ from stemsep.datasets.tracks import Track
 
 
 def preprocess_track(track: Track, folder: Path, *, sample_rate: int, n_fft: int, hop: int,
-                     segment_s: float = 2.0) -> float:
-    """Write a track as songSourceSeparator does; returns the seconds of its stem files.
+                     segment_s: float = 2.0) -> None:
+    """Write a track as songSourceSeparator does.
 
     Every stem file is loaded and resampled by librosa, stems are added up, and each segment of 2 s
     of the mixture and of every stem, the last one padded, is transformed by itself; magnitudes in
     decibels and phases go to one HDF5 file a track.
     """
-    waves, audio_s = [], 0.0
+    waves = []
     for clips in track.stems.values():
         files = [librosa.load(clip.path, sr=sample_rate, mono=True)[0] for clip in clips]
-        audio_s += sum(len(wave) for wave in files) / sample_rate
         waves.append(np.sum(files, axis=0) if files else None)
     samples = max(len(wave) for wave in waves if wave is not None)
     stems = [np.zeros(samples, np.float32) if wave is None else wave for wave in waves]
@@ -37,7 +36,6 @@ def preprocess_track(track: Track, folder: Path, *, sample_rate: int, n_fft: int
                 phases.append(np.angle(spec))
             file[f"{name}/magnitude"] = np.array(magnitudes, np.float32)
             file[f"{name}/phase"] = np.array(phases, np.float32)
-    return audio_s
 
 
 def write_array(path: Path, array_STCF2: np.ndarray, *, chunk_frames: int) -> None:
