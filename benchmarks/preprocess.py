@@ -8,7 +8,6 @@ A line of JSON each: one worker on one core and on all, two workers, songSourceS
 process), and a 3-hour stereo FLAC track.
 """
 
-import functools
 import json
 import os
 import resource
@@ -29,15 +28,17 @@ from benchmarks import timer
 from stemsep import audio, command, datasets, preprocess
 from stemsep.config import Config, to_dict
 
+_ON_CORES = """
+import json, os, sys
+os.sched_setaffinity(0, json.loads(sys.argv[2]))        # before any thread begins
+"""
 _OURS = """
-import json, sys
 from stemsep.config import from_dict
 from stemsep.preprocess import preprocess
 if __name__ == "__main__":
     assert not preprocess(from_dict(json.loads(sys.argv[1])), progress=False).failed
 """
 _PEER = """
-import json, sys
 from pathlib import Path
 from benchmarks.peers import hdf5
 from stemsep import datasets
@@ -107,9 +108,8 @@ def run(config: Config, program: str, workers: int, cores: int, *, folder: str,
         shutil.rmtree(f"{folder}/store", ignore_errors=True)
         Path(f"{folder}/store").mkdir()
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-c", program, json.dumps(values)], check=True,
-                       stdout=subprocess.DEVNULL,
-                       preexec_fn=functools.partial(os.sched_setaffinity, 0, allowed))
+        subprocess.run([sys.executable, "-c", _ON_CORES + program, json.dumps(values),
+                        json.dumps(allowed)], check=True, stdout=subprocess.DEVNULL)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_s.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
