@@ -70,7 +70,9 @@ def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], chan
                                    sample_rate=sample_rate)
         if np.abs(wave_CN).max(initial=0) > 1e-5:
             stems.append(Stem(part, sound, wave_CN))
-    return master(balance(stems, random, sample_rate=sample_rate), random, sample_rate=sample_rate)
+    balance(stems, random, sample_rate=sample_rate)
+    master(stems, random, sample_rate=sample_rate)
+    return stems
 
 
 def _make_room(wave_CN: np.ndarray, what: str, random: Generator, sample_rate: int) -> np.ndarray:
@@ -128,25 +130,26 @@ def loudness(wave_CN: np.ndarray, sample_rate: int) -> float:
     return max(float(lufs), _FLOOR_LUFS) if np.isfinite(lufs) else _FLOOR_LUFS
 
 
-def balance(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> list[Stem]:
-    """Set every stem's loudness: the band by roles, then all drums together against the band."""
-    levelled: list[Stem] = []
+def balance(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> None:
+    """Set every stem's loudness: the band by roles, then all drums together against the band.
+
+    The waves are changed in place: all those of a long song are large.
+    """
     for stem in stems:
         typical_db, spread_db = _BALANCE_DB.get(role(stem.part), (0.0, 0.0))
         target = -20 + typical_db + (spread_db * float(np.clip(random.standard_normal(), -2, 2)))
-        levelled.append(_louder(stem, target - loudness(stem.wave_CN, sample_rate)))
-    drums = [index for index, stem in enumerate(levelled) if stem.part.is_drum]
-    band = [stem for stem in levelled if not stem.part.is_drum]
+        _louder(stem, target - loudness(stem.wave_CN, sample_rate))
+    drums = [stem for stem in stems if stem.part.is_drum]
+    band = [stem for stem in stems if not stem.part.is_drum]
     if not drums or not band:
-        return levelled
-    for index in drums[1:]:     # a second drum part is percussion: quieter than the kit
-        levelled[index] = _louder(levelled[index], -random.uniform(2, 12))
-    kit_lufs = loudness(sum_of([levelled[index] for index in drums]), sample_rate)
+        return
+    for stem in drums[1:]:      # a second drum part is percussion: quieter than the kit
+        _louder(stem, -random.uniform(2, 12))
+    kit_lufs = loudness(sum_of(drums), sample_rate)
     wanted_db = float(np.clip(random.normal(*_DRUMS_DB), -10, 8))
     gap_db = loudness(sum_of(band), sample_rate) + wanted_db - kit_lufs
-    for index in drums:
-        levelled[index] = _louder(levelled[index], gap_db)
-    return levelled
+    for stem in drums:
+        _louder(stem, gap_db)
 
 
 def sum_of(stems: Sequence[Stem]) -> np.ndarray:
@@ -157,16 +160,16 @@ def sum_of(stems: Sequence[Stem]) -> np.ndarray:
     return total
 
 
-def _louder(stem: Stem, gain_db: float) -> Stem:
+def _louder(stem: Stem, gain_db: float) -> None:
     # At most 60 dB: what is too short to have a loudness is left quiet.
     factor = np.float32(10 ** (min(gain_db, 60) / 20))
-    return dataclasses.replace(stem, wave_CN=stem.wave_CN * factor)
+    np.multiply(stem.wave_CN, factor, out=stem.wave_CN)
 
 
-def master(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> list[Stem]:
-    """Shape the mix, by what is applied to every stem alike, and set its peak."""
+def master(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> None:
+    """Shape the mix, by what is applied to every stem alike, and set its peak; in place."""
     if not stems:
-        return []
+        return
     waves = [stem.wave_CN for stem in stems]
     biquads = []
     if random.random() < 0.4:
@@ -180,19 +183,21 @@ def master(stems: Sequence[Stem], random: Generator, *, sample_rate: int) -> lis
     if random.random() < 0.3:
         biquads.append(shelf("highpass", random.uniform(20, 70), 0, sample_rate=sample_rate))
     if biquads:
-        waves = [effects.equalise(wave, *biquads) for wave in waves]
-    total = np.sum(waves, axis=0)
+        for wave in waves:
+            wave[:] = effects.equalise(wave, *biquads)
+    total = sum_of(stems)
     if random.random() < 0.5:
         gain = effects.compression_gain(total, threshold_db=random.uniform(2, 10),
                                         ratio=log_uniform(random, 1.5, 20),
                                         attack_s=log_uniform(random, 0.0005, 0.03),
                                         release_s=log_uniform(random, 0.05, 0.6),
                                         sample_rate=sample_rate)
-        waves = [wave * gain for wave in waves]
-        total *= gain
+        for wave in (*waves, total):
+            wave *= gain
     peak_db = -random.uniform(0.3, 9)
     peak = max(float(np.abs(total).max()), 1e-9)
     # A stem may be higher than the mix where others cancel it: no stem may clip either.
     tallest = max(float(np.abs(wave).max()) for wave in waves)
     factor = np.float32(min(10 ** (peak_db / 20) / peak, 0.999 / max(tallest, 1e-9)))
-    return [dataclasses.replace(stem, wave_CN=wave * factor) for stem, wave in zip(stems, waves)]
+    for wave in waves:
+        wave *= factor

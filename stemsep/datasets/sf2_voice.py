@@ -4,8 +4,10 @@ The signal path is that of the SoundFont specification 2.04, chapter 9. Generato
 timecents, pitches in cents, cutoffs in cents above 8.176 Hz and levels in tenths of a decibel.
 """
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 
 import numpy as np
 from scipy.signal import lfilter
@@ -98,11 +100,11 @@ class Voice:
             self.length, self.choked = end, False
 
     def bend(self, bends: list[tuple[float, float]]) -> None:
-        """Take those of a part's bends (sample, cents) that fall into the voice."""
-        before = [cents for time, cents in bends if time <= self.start]
-        current = before[-1] if before else 0.0
-        within = [(time - self.start, cents) for time, cents in bends
-                  if self.start < time < self.start + self.length]
+        """Take those of a part's bends (sample, cents), in order, that fall into the voice."""
+        first = bisect_right(bends, self.start, key=itemgetter(0))
+        last = bisect_left(bends, self.start + self.length, key=itemgetter(0))
+        current = bends[first - 1][1] if first else 0.0
+        within = [(time - self.start, cents) for time, cents in bends[first:last]]
         if any(cents != current for _, cents in within):
             self.bends = ((0.0, current), *within)
         else:
