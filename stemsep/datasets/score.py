@@ -1,10 +1,12 @@
 """A song as notes: what the composer writes, the renderer plays and a MIDI file holds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+DRUM_CHANNEL = 9        # of General MIDI's sixteen, counted from 0
 # Slakh's number for a drum kit in `program_num`; General MIDI programs are 0..127.
 DRUM_PROGRAM = 128
 
@@ -16,7 +18,6 @@ INST_CLASSES = (
     "Sound effects")
 
 _TICKS_PER_BEAT = 480
-_DRUM_CHANNEL = 9
 _BEND_RANGE = 2.0       # semitones; what a General MIDI synthesizer bends by unless told otherwise
 
 
@@ -32,7 +33,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Bend:
-    """From `time_s` on, the part sounds `semitones` higher (lower if negative; at most 2)."""
+    """From `time_s` on, the part sounds `semitones` higher (lower if negative)."""
 
     time_s: float
     semitones: float
@@ -79,7 +80,7 @@ def write_midi(song: Song, path: Path | str, *, parts: Sequence[Part] | None = N
     import mido  # here, because a song is composed and rendered without it
 
     parts = song.parts if parts is None else parts
-    free_channels = [channel for channel in range(16) if channel != _DRUM_CHANNEL]
+    free_channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
     if sum(not part.is_drum for part in parts) > len(free_channels):
         raise ValueError(f"{path}: a MIDI file holds at most 15 melodic parts; write fewer of them")
     tempo_us = mido.bpm2tempo(song.tempo_bpm)
@@ -88,7 +89,7 @@ def write_midi(song: Song, path: Path | str, *, parts: Sequence[Part] | None = N
     midi = mido.MidiFile(type=1, ticks_per_beat=_TICKS_PER_BEAT)
     midi.tracks.append(_track([(0, 0, mido.MetaMessage("set_tempo", tempo=tempo_us))], end_tick))
     for part in parts:
-        channel = _DRUM_CHANNEL if part.is_drum else free_channels.pop(0)
+        channel = DRUM_CHANNEL if part.is_drum else free_channels.pop(0)
         midi.tracks.append(_track(_messages(part, channel, ticks_per_s), end_tick))
     midi.save(path)
 
@@ -99,8 +100,14 @@ def _messages(part: Part, channel: int, ticks_per_s: float) -> list[tuple[int, i
 
     timed = [(0, 0, mido.MetaMessage("track_name", name=part.name)),
              (0, 0, mido.Message("program_change", channel=channel, program=part.program))]
+    widest = max((abs(bend.semitones) for bend in part.bends), default=0.0)
+    bend_range = max(_BEND_RANGE, float(math.ceil(widest)))
+    if bend_range > _BEND_RANGE:        # parameter 0 of General MIDI, set by the data entry
+        timed += [(0, 1, mido.Message("control_change", channel=channel, control=control,
+                                      value=value))
+                  for control, value in ((101, 0), (100, 0), (6, int(bend_range)))]
     for bend in part.bends:
-        wheel = max(-8192, min(8191, round(bend.semitones / _BEND_RANGE * 8192)))
+        wheel = max(-8192, min(8191, round(bend.semitones / bend_range * 8192)))
         timed.append((round(bend.time_s * ticks_per_s), 2,
                       mido.Message("pitchwheel", channel=channel, pitch=wheel)))
     for note in part.notes:
