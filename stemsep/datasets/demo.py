@@ -7,21 +7,18 @@ workers. Within a track the mix is the exact sum of its stems, as integers.
 """
 
 import functools
-import json
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from absl import flags
-from tqdm import tqdm
 
 from stemsep import command, engine, files, log
 from stemsep.config import DemoConfig
+from stemsep.datasets import record
 from stemsep.datasets.songs import make_track
-from stemsep.datasets.soundfont import default_soundfont
+from stemsep.datasets.soundfont import check_files, default_soundfont
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
 
@@ -39,12 +36,13 @@ def make(path: Path | str, *, tracks: int, seconds: float, seed: int = 0, channe
     """
     root, fonts = Path(path), _font_files(soundfonts)
     settings = _settings(tracks, seconds, seed, channels, fonts)
-    _check_record(root, settings)
+    record.check(root / RECORD, settings, songs="demo songs")
     if (root / RECORD).exists() and not _missing(root, tracks):
         return 0        # without a lock: the songs may lie where nobody can write
     root.mkdir(parents=True, exist_ok=True)
-    with _alone(root):
-        _check_record(root, settings)       # another process may have been here first
+    with record.alone(root):
+        # another process may have been here first
+        record.check(root / RECORD, settings, songs="demo songs")
         if not (root / RECORD).exists():
             files.write_json(root / RECORD, settings)
         return _make_missing(root, settings, fonts, workers, progress)
@@ -76,19 +74,6 @@ def _missing(root: Path, tracks: int) -> list[tuple[int, Path]]:
     return [(index, folder) for index, folder in enumerate(folders) if not folder.is_dir()]
 
 
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Wait until no other process makes songs in the folder, and say so."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(files.locked(root))
-        except BlockingIOError:
-            tqdm.write(f"{root}: another process is making songs there; waiting for it",
-                       file=sys.stderr)
-            stack.enter_context(files.locked(root, wait=True))
-        yield
-
-
 def split_of(index: int, tracks: int) -> str:
     """Name the split of a track: the last 8 % validate, the 12 % before them test.
 
@@ -108,40 +93,13 @@ def _settings(tracks: int, seconds: float, seed: int, channels: int,
             "soundfonts": [Path(font).name for font in fonts], "generator": GENERATOR}
 
 
-def _check_record(root: Path, settings: dict[str, Any]) -> None:
-    """Raise InputError when the folder holds something else, or songs of other settings."""
-    record = _read_record(root)
-    if record is None:
-        if root.exists() and not (root.is_dir() and files.is_empty(root)):
-            raise InputError(f"{root} exists and is no folder of demo songs (it has no {RECORD}); "
-                             "choose another folder")
-        return
-    for name, value in settings.items():
-        if record.get(name) != value:
-            raise InputError(f"{root} holds demo songs made with {name} {record.get(name)!r}, "
-                             f"not {value!r}; choose another folder or delete this one")
-
-
-def _read_record(root: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads((root / RECORD).read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except ValueError as problem:
-        raise InputError(f"{root / RECORD} is damaged ({problem}); delete the folder or choose "
-                         "another") from problem
-    return record if isinstance(record, dict) else {}
-
-
 def _folder(root: Path, index: int, tracks: int) -> Path:
     return root / split_of(index, tracks) / f"Track{index + 1:05d}"
 
 
 def _font_files(soundfonts: Sequence[str | Path]) -> list[str]:
     """List the fonts to play with, the default first; a missing file raises InputError."""
-    for font in soundfonts:
-        if not Path(font).is_file():
-            raise InputError(f"{font}: no such SoundFont; give .sf2 or .sf3 files")
+    check_files(soundfonts)
     return [str(default_soundfont()), *[str(font) for font in soundfonts]]
 
 

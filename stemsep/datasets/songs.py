@@ -1,5 +1,7 @@
 """One demo song from nothing to a folder in Slakh's layout: compose, produce, write.
 
+Songs of MIDI files are written by the same functions.
+
 Kept apart from the command, because worker processes import the module of what they run.
 """
 
@@ -28,12 +30,11 @@ def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: 
                fonts: Sequence[str]) -> None:
     """Compose, render and write one track, a function of its number, the seed and the settings.
 
-    place: the number and the folder `root/split/TrackNNNNN`, which appears once it is complete;
-    until then the work is in a hidden folder of the root. Raises InputError when nothing sounds
-    within `seconds`, and when the disk refuses the audio.
+    place: the number and the folder, which appears as `save_track` says. Raises InputError when
+    nothing sounds within `seconds`, and when the disk refuses the audio.
     """
     index, folder = place
-    loaded = [_font(font) for font in fonts]
+    loaded = [load_font(font) for font in fonts]
     for attempt in range(_ATTEMPTS):
         song = compose(int(np.random.default_rng((seed, index, attempt)).integers(2**31)), seconds)
         stems = produce(song, loaded, seed=(seed, index), channels=channels,
@@ -43,12 +44,21 @@ def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: 
     else:
         raise InputError(f"songs of {seconds:g} s are too short: nothing sounds in {_ATTEMPTS} of "
                          "them; ask for more seconds")
+    save_track(folder, song, stems)
+
+
+def save_track(folder: Path, song: Song, stems: Sequence[Stem], **source: Any) -> None:
+    """Write a track `root/split/TrackNNNNN` that appears once it is complete.
+
+    Until then the work is in a hidden folder of the root. source: further entries of its metadata.
+    Raises InputError when the disk refuses the audio.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     root = folder.parents[1]
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=root) as unfinished:
         whole = Path(unfinished) / folder.name
         try:
-            write_track(whole, song, stems)
+            write_track(whole, song, stems, **source)
         # soundfile checks by an assertion that all was written
         except (soundfile.LibsndfileError, AssertionError) as problem:
             raise InputError(f"{folder}: cannot be written; free some space, or choose a folder "
@@ -56,8 +66,8 @@ def make_track(place: tuple[int, Path], *, seconds: float, seed: int, channels: 
         whole.rename(folder)
 
 
-def write_track(folder: Path, song: Song, stems: Sequence[Stem]) -> None:
-    """Write a track as Slakh lays it out: 16 bit FLAC, MIDI and metadata.yaml."""
+def write_track(folder: Path, song: Song, stems: Sequence[Stem], **source: Any) -> None:
+    """Write a track as Slakh lays it out: 16 bit FLAC, MIDI and metadata.yaml, with `source`."""
     (folder / "stems").mkdir(parents=True)
     (folder / "MIDI").mkdir()
     write_midi(song, folder / "all_src.mid")
@@ -78,7 +88,7 @@ def write_track(folder: Path, song: Song, stems: Sequence[Stem]) -> None:
         "audio_dir": "stems", "lmd_midi_dir": "all_src.mid", "midi_dir": "MIDI",
         # Slakh sets every stem to one loudness; here each has its own, as in a recording.
         "normalization_factor": 0.0, "normalized": False, "overall_gain": 1.0,
-        "stems": described, "target_peak": round(peak_db, 2),
+        "stems": described, "target_peak": round(peak_db, 2), **source,
     }
     (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata, default_flow_style=False))
 
@@ -98,7 +108,7 @@ def _describe(stem: Stem) -> dict[str, Any]:
 
 
 @functools.cache
-def _font(path: str) -> SoundFont:
+def load_font(path: str) -> SoundFont:
     """Load a font once a process."""
     try:
         return SoundFont.load(path)

@@ -5,7 +5,7 @@ recording, and those of like velocity its filtering; then each has only its enve
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,11 @@ class SoundFont:
         return sorted(program for bank, program in self.file.presets if bank == 0)
 
     def regions(self, part: Part) -> list[Region]:
-        """Regions that play `part`: its program or, if the font lacks it, the nearest of kin.
+        """Regions that play `part`, those of its `preset`."""
+        return self.file.regions(self.file.presets[self.preset(part)])
+
+    def preset(self, part: Part) -> tuple[int, int]:
+        """Bank and program that play `part`: its own or, if the font lacks it, the nearest of kin.
 
         A drum part falls back to the first kit; InputError if the font has no such bank at all.
         """
@@ -57,7 +61,7 @@ class SoundFont:
         if program not in present:
             family = [p for p in present if p // 8 == program // 8] or present
             program = present[0] if part.is_drum else min(family, key=lambda p: abs(p - program))
-        return self.file.regions(self.file.presets[bank, program])
+        return bank, program
 
 
 def default_soundfont() -> Path:
@@ -69,6 +73,13 @@ def default_soundfont() -> Path:
             "TimGM6mb.sf2 was not found: install pretty_midi, whose wheel carries it, "
             "or name another SoundFont")
     return path
+
+
+def check_files(fonts: Sequence[str | Path]) -> None:
+    """Raise InputError for a font that is no file."""
+    for font in fonts:
+        if not Path(font).is_file():
+            raise InputError(f"{font}: no such SoundFont; give .sf2 or .sf3 files")
 
 
 def render(font: SoundFont, part: Part, *, seconds: float, sample_rate: int = 44100,
