@@ -22,6 +22,7 @@ from stemsep.datasets.score import Part, Song
 from stemsep.datasets.soundfont import SoundFont
 from stemsep.datasets.studio import Studio, play_bass, play_guitar, play_other, play_voice
 
+SILENT = 1e-5       # a part whose peak is not above this gives no stem
 # Where loudness (LUFS) stands in a mix without its drums: (typical, spread) in dB.
 _BALANCE_DB = {"voice": (0.0, 2.5), "lead": (-2.0, 2.5), "bass": (1.5, 3.0),
                "guitar": (-4.0, 3.0), "other": (-6.5, 3.5)}
@@ -68,7 +69,7 @@ def produce(song: Song, fonts: Sequence[SoundFont], *, seed: Sequence[int], chan
                        for note in drums.notes if note.pitch in KICKS]
             wave_CN = effects.duck(wave_CN, kicks_s, depth_db=pump_db, release_s=pump_s,
                                    sample_rate=sample_rate)
-        if np.abs(wave_CN).max(initial=0) > 1e-5:
+        if np.abs(wave_CN).max(initial=0) > SILENT:
             stems.append(Stem(part, sound, wave_CN))
     balance(stems, random, sample_rate=sample_rate)
     master(stems, random, sample_rate=sample_rate)
