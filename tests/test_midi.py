@@ -359,6 +359,29 @@ def test_two_workers_make_the_same_bytes(collection: Path, font: Path, made: Pat
     assert content(tmp_path / "songs") == content(made)
 
 
+def test_processes_of_a_job_share_the_songs(collection: Path, font: Path, made: Path,
+                                            tmp_path: Path) -> None:
+    output, root = tmp_path / "songs", Path(__file__).parent.parent
+    line = [str(root / "launch" / "local.sh"), "2", sys.executable, "-m", "stemsep.datasets.midi",
+            f"--midi={collection}", f"--output={output}", "--variations=2", "--workers=1",
+            "--engine=spmd", "--soundfont", str(font)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert "2 tracks made" in done.stdout and "4 tracks made" in done.stdout
+    assert content(output) == content(made)
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_bytes(collection: Path, font: Path, made: Path,
+                                  tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "stemsep.datasets.midi", f"--midi={collection}",
+            f"--output={tmp_path / 'songs'}", "--variations=2", "--workers=2", "--engine=ray",
+            "--soundfont", str(font)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert done.returncode == 0, done.stderr
+    assert content(tmp_path / "songs") == content(made)
+
+
 def test_another_run_makes_nothing(collection: Path, font: Path, made: Path,
                                    monkeypatch: pytest.MonkeyPatch) -> None:
     before = content(made)

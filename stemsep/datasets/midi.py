@@ -57,20 +57,23 @@ class _Maker:
     settings: dict[str, Any]
     fonts: Sequence[str]
     workers: int
+    engine: str
     progress: bool
     summary: Summary
 
     def run(self) -> None:
-        """Make the tracks that are missing; the folder's lock is ours."""
-        for unfinished in self.root.glob(".Track*"):
+        """Make the tracks that are missing; the folder's lock is ours, or shared in a job of
+        several processes, each of which does what belongs to its songs.
+        """
+        for unfinished in self.root.glob(".Track*") if self.engine != "spmd" else ():
             shutil.rmtree(unfinished, ignore_errors=True)
-        index, found, changed = self.look(save=lambda known: known.save(self.root))
+        index, found, changed = self.look(save=self.save)
         # First the tracks, then the index: a run that is killed in between finds them again.
-        for entry in changed:
+        for entry in filter(self.is_mine, changed):
             for name in self.names(entry):
                 for track in self.root.glob(f"*/{name}"):
                     self.remove(track)
-        index.save(self.root)
+        self.save(index)
         jobs, moves = self.plan(index, found)
         for before, after in moves:
             after.parent.mkdir(exist_ok=True)
@@ -78,7 +81,19 @@ class _Maker:
         try:
             self.make(index, jobs)
         finally:
+            self.save(index)
+
+    def save(self, index: Index) -> None:
+        """Write the index: in a job of several processes the first one does."""
+        if self.engine != "spmd" or engine.rank()[0] == 0:
             index.save(self.root)
+
+    def is_mine(self, entry: Entry) -> bool:
+        """Whether a song is this process's, by its number, which is the same in all processes."""
+        if self.engine != "spmd":
+            return True
+        own, count = engine.rank()
+        return entry.number % count == own
 
     def rehearse(self) -> None:
         """Tell what `run` would do, and write nothing."""
@@ -122,7 +137,8 @@ class _Maker:
                                  renderer=self.settings["renderer"])
         with log.progress(len(new), "reading MIDI files", unit="file",
                           visible=self.progress) as bar:
-            for path, result in engine.run(task, list(new), workers=self.workers):
+            for path, result in engine.run(task, list(new), workers=self.workers,
+                                           engine=self.engine):
                 if isinstance(result, InputError):
                     yield new[path], str(result)
                 elif isinstance(result, Exception):
@@ -138,6 +154,8 @@ class _Maker:
         there = {path.name: path for split in SPLITS for path in (self.root / split).glob("Track*")}
         jobs, moves = [], []
         for key, entry in sorted(index.songs.items(), key=lambda item: item[1].number):
+            if not self.is_mine(entry):
+                continue
             for variation, name in enumerate(self.names(entry)):
                 folder = self.root / splits[key] / name
                 if name in there:
@@ -157,7 +175,7 @@ class _Maker:
         task = functools.partial(make_track, fonts=tuple(self.fonts), **values)
         with log.progress(len(jobs), "rendering songs", unit="track",
                           visible=self.progress) as bar:
-            for job, result in engine.run(task, jobs, workers=self.workers):
+            for job, result in engine.run(task, jobs, workers=self.workers, engine=self.engine):
                 if isinstance(result, Exception):
                     self.summary.failed[f"{job.name}, variation {job.variation + 1}"] = result
                 elif result:
@@ -187,16 +205,16 @@ class _Maker:
 
 def make(midi: Path | str, output: Path | str, *, soundfonts: Sequence[str | Path] = (),
          variations: int = 1, seconds: float = 0.0, channels: int = 1, seed: int = 0,
-         renderer: str = "demo", workers: int = 0, dry_run: bool = False,
+         renderer: str = "demo", workers: int = 0, engine: str = "local", dry_run: bool = False,
          progress: bool = True) -> Summary:
     """Write the tracks that `output` lacks of songs of the MIDI files in `midi`.
 
     soundfonts: General MIDI fonts, of which every part draws one; none for TimGM6mb. variations:
     tracks a song, differently played and mixed, in one split. seconds: the most of a song, 0 for
-    all of it (up to LIMIT_S). renderer: one of RENDERERS. workers: processes, 0 for one a core.
-    dry_run: only tell what would be made. Raises InputError for settings and fonts that cannot be
-    used, for songs of other settings in `output`, and where no file is a song. Waits while another
-    process makes songs there.
+    all of it (up to LIMIT_S). renderer: one of RENDERERS. engine: one of engine.ENGINES; workers:
+    its processes, 0 for one a core. dry_run: only tell what would be made. Raises InputError for
+    settings and fonts that cannot be used, for songs of other settings in `output`, and where no
+    file is a song. Waits while another process makes songs there.
     """
     if renderer not in RENDERERS:
         raise InputError(f"--renderer: {renderer!r} is none; choose {', '.join(RENDERERS)}")
@@ -207,7 +225,8 @@ def make(midi: Path | str, output: Path | str, *, soundfonts: Sequence[str | Pat
                 "seed": seed, "renderer": renderer, "soundfonts": list(fonts),
                 "generator": GENERATOR}
     summary = Summary()
-    maker = _Maker(Path(midi), root, settings, list(fonts.values()), workers, progress, summary)
+    maker = _Maker(Path(midi), root, settings, list(fonts.values()), workers, engine, progress,
+                   summary)
     record.check(root / RECORD, settings, songs=_SONGS)
     if dry_run:
         maker.rehearse()
@@ -215,7 +234,7 @@ def make(midi: Path | str, output: Path | str, *, soundfonts: Sequence[str | Pat
     # Before the folder is made: a wrong --midi leaves nothing behind.
     midi_paths(maker.midi, without=root)
     root.mkdir(parents=True, exist_ok=True)
-    with record.alone(root):
+    with record.alone(root, shared=engine == "spmd"):
         record.check(root / RECORD, settings, songs=_SONGS)     # another process may have been here
         if not (root / RECORD).exists():
             files.write_json(root / RECORD, settings)
@@ -278,6 +297,8 @@ def main() -> None:
                                  "fluidsynth needs its library and the extra of that name")
     dry_run = flags.DEFINE_bool("dry_run", False, "only tell what would be made and left out")
     workers = flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
+    engine_name = flags.DEFINE_enum("engine", "local", list(engine.ENGINES), "what runs them: "
+                                    "processes here, a launched job, or Ray (an extra)")
     flags.FLAGS.set_gnu_getopt(True)        # flags may follow fonts
 
     def run(arguments: list[str]) -> int:
@@ -287,7 +308,7 @@ def main() -> None:
         summary = make(midi.value, output.value, soundfonts=fonts + arguments,
                        variations=variations.value, seconds=seconds.value, channels=channels.value,
                        seed=seed.value, renderer=renderer.value, workers=workers.value,
-                       dry_run=dry_run.value)
+                       engine=engine_name.value, dry_run=dry_run.value)
         return _tell(output.value, summary, dry_run=dry_run.value)
 
     command.run(run)

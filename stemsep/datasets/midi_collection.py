@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from stemsep import files
 from stemsep.datasets import record
-from stemsep.datasets.folders import SPLIT_FOLDERS, hold_out, split_by_name
 from stemsep.datasets.midi_file import content
 from stemsep.datasets.midi_songs import Heard, digest
+from stemsep.datasets.splits import SPLIT_FOLDERS, hold_out, split_by_name
 from stemsep.datasets.tracks import SPLITS
 from stemsep.errors import InputError
 

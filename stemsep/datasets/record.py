@@ -14,15 +14,18 @@ from stemsep.errors import InputError
 
 
 @contextmanager
-def alone(root: Path) -> Iterator[None]:
-    """Wait until no other process makes songs in the folder, and say so."""
+def alone(root: Path, *, shared: bool = False) -> Iterator[None]:
+    """Wait until no other process makes songs in the folder, and say so.
+
+    shared: others that share the work are let in too.
+    """
     with ExitStack() as stack:
         try:
-            stack.enter_context(files.locked(root))
+            stack.enter_context(files.locked(root, shared=shared))
         except BlockingIOError:
             tqdm.write(f"{root}: another process is making songs there; waiting for it",
                        file=sys.stderr)
-            stack.enter_context(files.locked(root, wait=True))
+            stack.enter_context(files.locked(root, wait=True, shared=shared))
         yield
 
 
