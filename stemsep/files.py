@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,10 +23,10 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write under another name, then rename: the file is there whole or not at all.
 
-    Folders on the way are made.
+    Folders on the way are made. Of processes that write at the same time the last one counts.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PART)
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{PART}")
     try:
         with open(partial, "wb") as file:
             file.write(data)
