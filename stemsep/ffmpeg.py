@@ -27,8 +27,7 @@ def opened(raw: Any, stream: int, name: object) -> "Iterator[Decoder]":
         import av  # an extra, and slow to import
     except ImportError as error:
         raise InputError(f"{name}: is no audio that libsndfile reads; install FFmpeg's libraries "
-                         "(pip install 'stemsep[ffmpeg]'), or convert the file to WAV or "
-                         "FLAC") from error
+                         "(pip install av), or convert the file to WAV or FLAC") from error
     try:
         decoder = Decoder(raw, stream, name)
         try:

@@ -49,7 +49,7 @@ def _joined(workers: int) -> tuple[Any, bool]:
         import ray
     except ImportError as error:
         raise InputError("the engine 'ray' needs the package ray; install it (pip install "
-                         "'stemsep[ray]'), or use the engine 'local'") from error
+                         "ray), or use the engine 'local'") from error
     if ray.is_initialized():
         return ray, False
     address = os.environ.get("RAY_ADDRESS")

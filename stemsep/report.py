@@ -51,7 +51,7 @@ def picture(path: str | Path, waves: Mapping[str, np.ndarray], rate: int, *,
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise InputError("the picture needs matplotlib; pip install stemsep[demo]") from error
+        raise InputError("the picture needs matplotlib; pip install matplotlib") from error
 
     stft = Stft(rate, 2048, 512)
     shown = round(max_s * rate)

@@ -153,5 +153,5 @@ def test_ray_gives_the_same_answers(tmp_path: Path) -> None:
 
 def test_a_missing_ray_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match="needs the package ray; install it .pip install 'stemsep"):
+    with pytest.raises(InputError, match="needs the package ray; install it .pip install ray"):
         list(engine.run(square_or_fail, range(2), engine="ray"))

@@ -126,8 +126,8 @@ def _library() -> tuple[Any, Any]:
     # The binding raises other errors than ImportError for a library of the wrong kind.
     except (ImportError, OSError, AttributeError) as problem:
         raise InputError(f"--renderer=fluidsynth: FluidSynth is missing ({problem}); install its "
-                         "library (Debian: libfluidsynth3) and the extra stemsep[fluidsynth], or "
-                         "choose --renderer=demo") from problem
+                         "library (Debian: libfluidsynth3) and its binding (pip install "
+                         "pyfluidsynth), or choose --renderer=demo") from problem
     whole, pointer = ctypes.c_int, ctypes.c_void_p
     write = fluidsynth.cfunc(
         "fluid_synth_write_float", whole, ("synth", pointer, 1), ("len", whole, 1),
