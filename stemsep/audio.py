@@ -6,20 +6,19 @@ Waves are float32 [C, N], full scale ±1.
 """
 
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import soundfile
 import soxr
 
-from stemsep import ffmpeg
+from stemsep import ffmpeg, headers
 from stemsep.errors import InputError
+from stemsep.writer import DiskRefused, Writer
 
 # What counts as audio in a listing of a folder. Formats that libsndfile cannot read are here too: a
 # song whose stems are .m4a must be an error with a remedy, not a song without stems.
@@ -28,9 +27,8 @@ SUFFIXES = frozenset((
     ".rf64", ".w64", ".m4a", ".mp4", ".aac", ".wma",
 ))
 
-_SUBTYPES = {"WAV": {32: "FLOAT", 24: "PCM_24", 16: "PCM_16"}, "FLAC": {24: "PCM_24", 16: "PCM_16"}}
-_FLAC_RATE = 655350     # what its headers can say, in Hz
-_WAV_BYTES = (1 << 32) - (1 << 16)  # what a WAV file's 32-bit sizes can count, less its header
+_RATES = (1000, 768000)     # of what is audio, in Hz
+_DENSE = 16             # samples a byte that call for a closer look; silence in FLAC has more
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,10 @@ def _open(source: Source) -> Iterator[Any]:
             size = os.fstat(raw.fileno()).st_size
             if size == 0:
                 raise InputError(f"{source}: the file is empty; copy or download it again")
-            _check_riff(raw.read(1 << 16), size, source)
+            needed = headers.needed(raw)
+            if needed > size:
+                raise InputError(f"{source}: is cut short ({size} of {needed} bytes); copy or "
+                                 "download it again")
             raw.seek(0)
             with _known(raw) or ffmpeg.opened(raw, stream, source) as file:
                 yield file
@@ -226,10 +227,21 @@ def _open(source: Source) -> Iterator[Any]:
                          "again") from error
 
 
+class _Forward(soundfile.SoundFile):
+    """Reads on from where it is.
+
+    After every block soundfile seeks to where it already is, and near the end of an Opus file
+    libsndfile then decodes other samples.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _known(raw: Any) -> Any:
     """Return the open file as libsndfile reads it, or None where it does not know its format."""
     try:
-        return soundfile.SoundFile(raw.fileno(), closefd=False)
+        return _Forward(raw.fileno(), closefd=False)
     except soundfile.LibsndfileError as error:
         reason = error.error_string.lower()
         if "not recognised" in reason or "unknown format" in reason:
@@ -241,6 +253,10 @@ def _known(raw: Any) -> Any:
 def _span(file: Any, source: Source) -> tuple[int, int]:
     """Return the first sample of a file or clip and the one past its last."""
     total = _length(file, source)
+    low, high = _RATES
+    if not low <= file.samplerate <= high:
+        raise InputError(f"{source}: its header says {file.samplerate} Hz, and audio has {low} to "
+                         f"{high}; export the file again")
     if not isinstance(source, Clip):
         return 0, total
     first = round(source.start_s * file.samplerate)
@@ -252,29 +268,32 @@ def _span(file: Any, source: Source) -> tuple[int, int]:
     return first, end
 
 
-def _check_riff(head: bytes, size: int, path: Source) -> None:
-    """Raise InputError for a WAV file shorter than its data; libsndfile reads it without a word."""
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return
-    at = 12
-    while at + 8 <= len(head):
-        name, length = struct.unpack_from("<4sI", head, at)
-        if name == b"data":
-            # Programs that write to a pipe leave the length at 0 or near all ones.
-            if 0 < length < 0xFFFF0000 and at + 8 + length > size:
-                raise InputError(f"{path}: is cut short ({size} of {at + 8 + length} bytes); copy "
-                                 "or download it again")
-            return
-        at += 8 + length + length % 2
-
-
 def _length(file: Any, path: Source) -> int:
     """Return the samples a channel; InputError when there are none, or nobody knows how many."""
     if file.frames == 0:
         raise InputError(f"{path}: holds no samples; copy or download it again")
     if file.frames > 1 << 60:       # FLAC written to a pipe, whose end libsndfile cannot read
         raise InputError(f"{path}: does not say how long it is; convert it to WAV or FLAC again")
+    if isinstance(file, soundfile.SoundFile):       # FFmpeg's samples are counted
+        _check_claim(file, path)
     return file.frames
+
+
+def _check_claim(file: soundfile.SoundFile, path: Source) -> None:
+    """Raise InputError for a header that claims more samples than the file can hold.
+
+    Before anything of that size is made: a header of a few bytes can claim terabytes.
+    """
+    with open(path, "rb") as raw:
+        if file.frames * file.channels <= _DENSE * os.fstat(raw.fileno()).st_size:
+            return
+        # In a descriptor of its own: the other's place is not to move.
+        with soundfile.SoundFile(raw.fileno(), closefd=False) as other:
+            other.seek(file.frames - 1)
+            if len(other.read(1, dtype="float32", always_2d=True)):
+                return
+    raise InputError(f"{path}: claims {file.frames} samples, more than it holds; copy or download "
+                     "it again")
 
 
 def _check_block(wave_NC: np.ndarray, path: Source, first: int, wanted: int) -> None:
@@ -290,105 +309,5 @@ def _check_block(wave_NC: np.ndarray, path: Source, first: int, wanted: int) -> 
                          "again")
 
 
-class DiskRefused(InputError):
-    """A file cannot be written where it should be: another one would fare no better."""
-
-
-class Writer:
-    """Writes a WAV or FLAC file block by block; under its name it appears complete, or not at all.
-
-    ``with Writer(path, 44100, 2) as writer: writer.write(wave_CN)``. A path that ends in .flac is
-    written as FLAC, every other as WAV. bits: 32 (float; WAV only), 24 or 16; whole numbers clip at
-    full scale. samples: the expected length a channel; RF64 is written where WAV cannot hold that
-    much. Folders on the way are made. A full disk and a forbidden folder raise DiskRefused, a WAV
-    file over 4 GiB and what the format cannot hold InputError; both name the file.
-    """
-
-    def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int, *, bits: int = 32,
-                 samples: int = 0) -> None:
-        self.path = Path(path)
-        kind = "FLAC" if self.path.suffix.lower() == ".flac" else "WAV"
-        if bits not in _SUBTYPES[kind]:
-            raise InputError(f"{path}: {kind} cannot be written with {bits} bits; choices: "
-                             f"{', '.join(map(str, _SUBTYPES[kind]))}")
-        if kind == "FLAC" and (sample_rate > _FLAC_RATE or channels > 8):
-            raise InputError(f"{path}: FLAC holds at most {_FLAC_RATE} Hz and 8 channels, not "
-                             f"{sample_rate} Hz and {channels}; write WAV")
-        self._partial = self.path.with_name(f".{self.path.name}.part")
-        self._frame_bytes = channels * bits // 8
-        self._large = kind == "WAV" and samples * self._frame_bytes > _WAV_BYTES
-        self._limited = kind == "WAV" and not self._large
-        self._written = 0
-        self._raw: Any = None
-        self._file: Any = None
-        try:
-            if self.path.is_dir():
-                raise IsADirectoryError(0, "it is a folder")
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._raw = open(self._partial, "wb+")
-            self._file = soundfile.SoundFile(
-                self._raw.fileno(), "w", sample_rate, channels, _SUBTYPES[kind][bits],
-                format="RF64" if self._large else kind, closefd=False)
-        except (OSError, soundfile.LibsndfileError) as error:
-            self._fail(error)
-
-    def write(self, wave_CN: np.ndarray) -> None:
-        """Append [C, N]."""
-        self._written += wave_CN.shape[-1]
-        if self._limited and self._written * self._frame_bytes > _WAV_BYTES:
-            raise InputError(f"{self.path}: WAV holds at most 4 GiB; write fewer bits, or separate "
-                             "the song in parts")
-        try:
-            self._file.write(wave_CN.T)
-        # soundfile checks by an assertion that all was written
-        except (OSError, AssertionError, soundfile.LibsndfileError) as error:
-            self._fail(error)
-
-    def close(self) -> None:
-        """Write what is still in memory: after this, only the file's name is missing."""
-        try:
-            self._file.close()
-            self._raw.close()
-        except (OSError, soundfile.LibsndfileError) as fault:
-            self._fail(fault)
-
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
-        if error is not None:
-            self._discard()
-            return
-        self.close()
-        try:
-            os.replace(self._partial, self.path)
-        except OSError as fault:
-            self._fail(fault)
-
-    def _fail(self, error: Exception) -> None:
-        """Remove what was written and raise the InputError for `error`."""
-        reason = error.strerror if isinstance(error, OSError) else self._reason()
-        self._discard()
-        raise DiskRefused(f"{self.path}: cannot be written ({reason}); free some space, or choose "
-                          "a folder that you may write to") from error
-
-    def _reason(self) -> str:
-        """Return the system's words for a failed write; libsndfile keeps only that it failed."""
-        descriptor = self._raw.fileno()
-        try:
-            os.pwrite(descriptor, bytes(1 << 16), os.fstat(descriptor).st_size)
-        except OSError as error:
-            return error.strerror or str(error)
-        return "the disk refused it"
-
-    def _discard(self) -> None:
-        if self._raw is None:
-            return
-        try:
-            if self._file is not None:
-                self._file.close()
-        except (OSError, soundfile.LibsndfileError):
-            pass        # a header that cannot be written any more is of no use either
-        self._raw.close()
-        self._partial.unlink(missing_ok=True)
+__all__ = ["SUFFIXES", "SURROUND", "AudioInfo", "Clip", "DiskRefused", "Source", "Writer", "blocks",
+           "probe", "read", "remap", "resample", "resampled"]

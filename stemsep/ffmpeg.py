@@ -3,6 +3,7 @@
 They come with the package `av`, the extra `ffmpeg`. A `Decoder` reads as a `soundfile.SoundFile`.
 """
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import numpy as np
 from stemsep.errors import InputError
 
 _SHORT_S = 0.2      # that a file may lack of the length that its header gives, which is rounded
+_RAW = 0x100        # AVFMT_GENERIC_INDEX: a format without an index, nor a length
 _COUNTED: dict[tuple[int, ...], int] = {}       # (file, its state, stream) -> samples a channel
 
 
@@ -34,6 +36,9 @@ def opened(raw: Any, stream: int, name: object) -> "Iterator[Decoder]":
             yield decoder
         finally:
             decoder.close()
+    except av.error.PermissionError as error:       # of the protocols, none is allowed
+        raise InputError(f"{name}: is a list of other files, which is not followed; give the audio "
+                         "itself") from error
     except av.error.FFmpegError as error:
         raw.seek(4)
         if isinstance(error, av.error.InvalidDataError) and raw.read(4) != b"ftyp":
@@ -47,6 +52,23 @@ def streams(path: str | os.PathLike) -> int:
     """Return how many streams of audio a file holds; raises InputError as `opened` does."""
     with open(path, "rb") as raw, opened(raw, 0, path) as decoder:
         return decoder.streams
+
+
+class _Bytes:
+    """The bytes of a file, without its name, for PyAV.
+
+    A damaged file sends it to places before the first byte; that is a number here and no exception,
+    of which PyAV prints the traceback.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self.read, self.tell, self._raw = raw.read, raw.tell, raw
+
+    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._raw.seek(place, whence)
+        except (OSError, ValueError):
+            return -errno.EINVAL
 
 
 class Decoder:
@@ -73,13 +95,24 @@ class Decoder:
         key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, self._number)
         if key not in _COUNTED:
             counted = sum(frame.samples for frame in self._container.decode(self._stream))
-            expected_s = float((self._stream.duration or 0) * (self._stream.time_base or 0))
+            expected_s = self._header_s()
             if counted / self.samplerate < expected_s - _SHORT_S:
                 raise InputError(f"{self._name}: ends after {counted / self.samplerate:.2f} of "
                                  f"{expected_s:.2f} s; copy or download it again")
             _COUNTED[key] = counted
             self._rewind()
         return _COUNTED[key]
+
+    def _header_s(self) -> float:
+        """Return how long the header says the stream is, 0 where it does not: of a raw stream, as
+        in .aac, FFmpeg guesses it from its first packets.
+        """
+        if self._container.format.flags & _RAW:
+            return 0.0
+        if self._stream.duration:
+            return float(self._stream.duration * self._stream.time_base)
+        alone = len(self._container.streams) == 1       # a picture may last longer
+        return (self._container.duration or 0) / 1e6 if alone else 0.0
 
     def seek(self, sample: int) -> None:
         """Go to a sample, by decoding up to it: where FFmpeg seeks to is not exact."""
@@ -111,7 +144,8 @@ class Decoder:
         self.close()
         self._raw.seek(0)
         # A playlist must not open what it names: other files, addresses.
-        self._container = av.open(self._raw, options={"protocol_whitelist": "none"})
+        self._container = av.open(_Bytes(self._raw), metadata_errors="replace",
+                                  options={"protocol_whitelist": "none"})
         found = self._container.streams.audio
         self.streams = len(found)
         if not found:
@@ -120,6 +154,8 @@ class Decoder:
             raise InputError(f"{self._name}: has {len(found)} streams of audio, not "
                              f"{self._number + 1}; download it again")
         self._stream = found[self._number]
+        if self._stream.codec_context is None:      # nothing here decodes it
+            raise self._no_audio()
         self._held = np.zeros((0, self._stream.codec_context.channels), np.float32)
         self._blocks = self._decoded()
 

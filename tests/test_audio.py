@@ -10,7 +10,7 @@ import soundfile
 
 from stemsep import audio
 from stemsep.errors import InputError
-from tests import trees
+from tests import corpus, trees
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac"])
@@ -90,6 +90,73 @@ def test_length_that_the_header_leaves_open(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(InputError, match="song.flac: does not say how long it is; convert"):
         audio.read(path)
+
+
+@pytest.mark.parametrize("kind, encoding", [
+    ("WAV", "PCM_16"), ("WAVEX", "PCM_24"), ("RF64", "PCM_16"), ("W64", "PCM_16"),
+    ("AIFF", "PCM_16"), ("AIFF", "FLOAT"), ("CAF", "PCM_24"), ("CAF", "ALAC_16"), ("AU", "PCM_16"),
+    ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
+def test_no_format_is_cut_short_without_a_word(tmp_path: Path, kind: str, encoding: str) -> None:
+    path = tmp_path / "song.xyz"
+    path.write_bytes(corpus.written(kind, encoding, 2, 48000, samples=60000))
+    assert audio.probe(path).samples == 60000
+    for least in (1, 600, 12000):
+        path.write_bytes(path.read_bytes()[:-least])
+        with pytest.raises(InputError, match="song.xyz: (.*cut short|ends after|claims)"):
+            audio.read(path)
+
+
+@pytest.mark.parametrize("container, codec", [("ipod", "aac"), ("matroska", "flac"),
+                                              ("mp4", "alac"), ("asf", "wmav2")])
+def test_nor_is_what_ffmpeg_reads(tmp_path: Path, container: str, codec: str) -> None:
+    path = tmp_path / "song.xyz"
+    path.write_bytes(corpus.encoded(container, codec, 1))
+    assert 22050 - 2048 <= audio.probe(path).samples <= 22050 + 2048
+    path.write_bytes(path.read_bytes()[:-path.stat().st_size // 2])
+    with pytest.raises(InputError, match="song.xyz: (is damaged or cut|ends after|is no audio)"):
+        audio.read(path)
+
+
+def test_a_raw_stream_may_begin_with_silence(tmp_path: Path) -> None:
+    """FFmpeg takes the first packets for as large as all, and the file for minutes long."""
+    path = tmp_path / "song.aac"
+    path.write_bytes(corpus.encoded("adts", "aac", 1, silent_s=3.0))
+    assert 3.5 <= audio.probe(path).samples / 44100 < 3.6
+
+
+@pytest.mark.parametrize("kind, encoding", [
+    ("WAV", "PCM_16"), ("WAV", "IMA_ADPCM"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"),
+    ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("CAF", "ALAC_16")])
+def test_blocks_of_any_size_are_the_same_samples(tmp_path: Path, kind: str, encoding: str) -> None:
+    path = tmp_path / "song"
+    path.write_bytes(corpus.written(kind, encoding, 1, 48000, samples=60000))
+    whole_CN = audio.read(path)[0]
+    for size in (700, 4096, 50000):
+        np.testing.assert_array_equal(np.concatenate(list(audio.blocks(path, size)), 1), whole_CN)
+
+
+def test_a_length_beyond_the_file_is_not_believed(tmp_path: Path) -> None:
+    """Nothing of a claimed size is made: neither an array nor the other stems' silence."""
+    path = trees.write(tmp_path / "song.flac", trees.noise(5000))
+    content = path.read_bytes()
+    claim = struct.unpack_from(">Q", content, 18)[0] | 1 << 35
+    path.write_bytes(corpus.patched(content, 18, ">Q", claim))
+    for action in (audio.probe, audio.read, lambda path: list(audio.blocks(path, 1000))):
+        with pytest.raises(InputError, match="song.flac: (is damaged|claims)"):
+            action(path)
+
+
+def test_silence_takes_few_bytes_and_is_believed(tmp_path: Path) -> None:
+    path = trees.write(tmp_path / "song.flac", np.zeros((2, 500000), np.float32))
+    assert audio.read(path)[0].shape == (2, 500000)
+    assert path.stat().st_size < 2 * 500000 / 16
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1 << 20])
+def test_rates_that_no_audio_has(tmp_path: Path, rate: int) -> None:
+    path = trees.write(tmp_path / "song.wav", trees.noise(100), rate=rate)
+    with pytest.raises(InputError, match=f"song.wav: its header says {rate} Hz, and audio has"):
+        audio.probe(path)
 
 
 @pytest.mark.parametrize("length", [0, 0xFFFFFFFF])
@@ -238,8 +305,15 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         audio.Writer(tmp_path / "other.wav", 8000, 1, bits=12)
 
 
+def test_flac_has_its_limits(tmp_path: Path) -> None:
+    for rate, channels in ((700000, 1), (8000, 9)):
+        with pytest.raises(InputError, match="song.flac: FLAC holds at most .*; write WAV"):
+            audio.Writer(tmp_path / "song.flac", rate, channels, bits=16)
+    assert not list(tmp_path.iterdir())
+
+
 def test_songs_over_4_gib(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "_WAV_BYTES", 1000)
+    monkeypatch.setattr("stemsep.writer._WAV_BYTES", 1000)
     wave_CN = trees.noise(500)
     with audio.Writer(tmp_path / "long.wav", 8000, 1, samples=500) as writer:
         writer.write(wave_CN)
