@@ -170,5 +170,10 @@ class Decoder:
         convert = av.AudioResampler(format="flt", layout=self._stream.codec_context.layout,
                                     rate=self.samplerate)
         for frame in self._container.decode(self._stream):
-            for block in convert.resample(frame):
+            try:
+                converted = convert.resample(frame)
+            except ValueError as error:     # of another form than the first
+                raise InputError(f"{self._name}: changes its sample rate or channels midway; "
+                                 "convert it to WAV or FLAC") from error
+            for block in converted:
                 yield block.to_ndarray().reshape(-1, self.channels)

@@ -60,18 +60,19 @@ def written(kind: str, encoding: str, channels: int, rate: int, *,
     return file.getvalue()
 
 
-def encoded(container: str, codec: str, streams: int, *, silent_s: float = 0) -> bytes:
+def encoded(container: str, codec: str, streams: int, *, silent_s: float = 0,
+            layout: str = "stereo") -> bytes:
     """Return silence and half a second of noise as FFmpeg writes it, at 44.1 kHz."""
     import av
 
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        tracks = [output.add_stream(codec, rate=44100, layout="stereo", bit_rate=128000)
+        tracks = [output.add_stream(codec, rate=44100, layout=layout, bit_rate=128000)
                   for _ in range(streams)]
         for number, track in enumerate(tracks):
-            wave_CN = np.pad(trees.noise(22050, channels=2, seed=number),
+            wave_CN = np.pad(trees.noise(22050, channels=1 + (layout == "stereo"), seed=number),
                              ((0, 0), (round(silent_s * 44100), 0)))
-            frame = av.AudioFrame.from_ndarray(wave_CN, format="fltp", layout="stereo")
+            frame = av.AudioFrame.from_ndarray(wave_CN, format="fltp", layout=layout)
             frame.sample_rate, frame.pts, frame.time_base = 44100, 0, Fraction(1, 44100)
             for packet in [*track.encode(frame), *track.encode(None)]:
                 output.mux(packet)

@@ -124,6 +124,14 @@ def test_a_raw_stream_may_begin_with_silence(tmp_path: Path) -> None:
     assert 3.5 <= audio.probe(path).samples / 44100 < 3.6
 
 
+def test_a_stream_that_changes_midway(tmp_path: Path) -> None:
+    path = tmp_path / "song.aac"
+    path.write_bytes(corpus.encoded("adts", "aac", 1)
+                     + corpus.encoded("adts", "aac", 1, layout="mono"))
+    with pytest.raises(InputError, match="song.aac: changes its sample rate or channels midway"):
+        audio.read(path)
+
+
 @pytest.mark.parametrize("kind, encoding", [
     ("WAV", "PCM_16"), ("WAV", "IMA_ADPCM"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"),
     ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("CAF", "ALAC_16")])

@@ -115,8 +115,7 @@ def joined(path: Path) -> np.ndarray:
     return np.concatenate(list(audio.blocks(path, 700)), 1)
 
 
-def test_every_file_is_read_or_refused_in_a_sentence(cases: list[Case],
-                                                     asked: tuple[str, list[str]]) -> None:
+def test_every_file_is_read_or_refused_in_a_sentence(cases: list[Case]) -> None:
     faults, good = [], 0
     for case in cases:
         (info, *a), (whole, *b), (blocks, *c) = (
@@ -134,6 +133,13 @@ def test_every_file_is_read_or_refused_in_a_sentence(cases: list[Case],
         faults += found
     assert not faults, "\n".join(faults)
     assert 300 < good < len(cases) - 300        # neither is everything damage, nor is nothing
+
+
+def test_playlists_are_not_followed(cases: list[Case], asked: tuple[str, list[str]]) -> None:
+    lists = [case for case in cases if case.name in corpus.PLAYLISTS]
+    assert len(lists) == len(corpus.PLAYLISTS)
+    for case in lists:
+        assert isinstance(outcome(audio.read, case.path, case.path)[0], InputError), case.name
     assert not asked[1]
 
 
