@@ -204,7 +204,7 @@ def test_the_store_has_what_is_read(cases: list[Case],
 def test_looking_at_it_all(cases: list[Case]) -> None:
     source = f"folders:{cases[0].path.parents[1]}"
     faults: dict[str, InputError] = {}
-    looks = inspect(source, faults, recipe="", listen=True, workers=1)
+    looks = inspect(source, faults, datasets.Remarks(), recipe="", listen=True, workers=1)
     assert len(looks) + len(faults) == len(cases)
     paths = {case.name: case.path for case in cases}
     assert not [words for name, why in faults.items()
