@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import flags
 
 from benchmarks import timer
-from stemsep import command, parallel, preprocess, train
+from stemsep import parallel, preprocess, train
 from stemsep.batches import Batches
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.parallel import DataParallel
@@ -109,26 +108,14 @@ def input_wait(config: Config, steps: int, *, output: str) -> None:
         **timer.machine("jax", "tensorstore")})
 
 
-def define_flags() -> Any:
-    """Define the command's flags; returns that of the configuration."""
-    flags.DEFINE_integer("steps", 50, "batches a round", lower_bound=1)
-    flags.DEFINE_integer("repeats", 10, "rounds of timing", lower_bound=1)
-    flags.DEFINE_integer("train_steps", 0, "steps of training; 0 leaves it out", lower_bound=0)
-    flags.DEFINE_string("output", "", "file of JSON lines to append to")
-    return command.define_config()
+def main(config: Config, *, train_steps: int, **settings: Any) -> None:
+    """Run the benchmark."""
+    parallel.prepare()
+    compare(config, **settings)
+    if train_steps:
+        input_wait(config, train_steps, output=settings["output"])
 
 
 if __name__ == "__main__":
-    holder = define_flags()
-
-    def main(argv: list[str]) -> None:
-        """Run the command."""
-        command.no_arguments(argv)
-        config = command.checked_config(holder)
-        parallel.prepare()
-        compare(config, steps=flags.FLAGS.steps, repeats=flags.FLAGS.repeats,
-                output=flags.FLAGS.output)
-        if flags.FLAGS.train_steps:
-            input_wait(config, flags.FLAGS.train_steps, output=flags.FLAGS.output)
-
-    command.run(main, config=True)
+    timer.run(main, steps=(50, "batches a round"), repeats=(10, "rounds of timing"),
+              train_steps=(0, "steps of training; 0 leaves it out"))

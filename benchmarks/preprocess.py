@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from absl import flags
 
 from benchmarks import timer
-from stemsep import audio, command, datasets, preprocess
+from stemsep import audio, datasets, preprocess
 from stemsep.config import Config, to_dict
 
 _ON_CORES = """
@@ -132,23 +131,13 @@ def long_track(hours: float, *, output: str) -> None:
         **timer.machine("numpy", "scipy", "soundfile", "tensorstore")})
 
 
-def define_flags() -> Any:
-    """Define the command's flags; returns that of the configuration."""
-    flags.DEFINE_integer("repeats", 5, "rounds of timing", lower_bound=1)
-    flags.DEFINE_float("long_hours", 3.0, "of the long track; 0 leaves it out", lower_bound=0)
-    flags.DEFINE_string("output", "", "file of JSON lines to append to")
-    return command.define_config()
+def main(config: Config, *, long_hours: int, **settings: Any) -> None:
+    """Run the benchmark."""
+    compare(config, **settings)
+    if long_hours:
+        long_track(long_hours, output=settings["output"])
 
 
 if __name__ == "__main__":
-    holder = define_flags()
-
-    def main(argv: list[str]) -> None:
-        """Run the command."""
-        command.no_arguments(argv)
-        config = command.checked_config(holder)
-        compare(config, repeats=flags.FLAGS.repeats, output=flags.FLAGS.output)
-        if flags.FLAGS.long_hours:
-            long_track(flags.FLAGS.long_hours, output=flags.FLAGS.output)
-
-    command.run(main, config=True)
+    timer.run(main, repeats=(5, "rounds of timing"),
+              long_hours=(3, "of the long track; 0 leaves it out"))

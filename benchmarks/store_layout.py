@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 import tensorstore as ts
-from absl import flags
 
 from benchmarks import timer
-from stemsep import command, preprocess
+from stemsep import preprocess
 from stemsep.batches import window_ids
 from stemsep.config import Config
 from stemsep.store import Store, StoreSpec
@@ -112,23 +111,6 @@ def compare(config: Config, *, tracks: int, steps: int, repeats: int, output: st
                 "write_MB_per_s": raw_bytes / 1e6 / copy.write_s, **facts})
 
 
-def define_flags() -> Any:
-    """Define the command's flags; returns that of the configuration."""
-    flags.DEFINE_integer("tracks", 20, "of the train split", lower_bound=1)
-    flags.DEFINE_integer("steps", 20, "batches a round", lower_bound=1)
-    flags.DEFINE_integer("repeats", 10, "rounds of timing", lower_bound=1)
-    flags.DEFINE_string("output", "", "file of JSON lines to append to")
-    return command.define_config()
-
-
 if __name__ == "__main__":
-    holder = define_flags()
-
-    def main(argv: list[str]) -> None:
-        """Run the command."""
-        command.no_arguments(argv)
-        config = command.checked_config(holder)
-        compare(config, tracks=flags.FLAGS.tracks, steps=flags.FLAGS.steps,
-                repeats=flags.FLAGS.repeats, output=flags.FLAGS.output)
-
-    command.run(main, config=True)
+    timer.run(compare, tracks=(20, "of the train split"), steps=(20, "batches a round"),
+              repeats=(10, "rounds of timing"))

@@ -13,9 +13,29 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import jax
+from absl import flags
+
+from stemsep import command
 
 # The threads of one framework may spin for a while after their work: let them come to rest first.
 _REST_S = 0.25
+
+
+def run(main: Callable[..., None], **numbers: tuple[int, str]) -> None:
+    """Run `main(config, output=..., **numbers)` as a command with --config, --output, and a flag
+    for each of the whole numbers, given as its default and its help.
+    """
+    for name, (default, about) in numbers.items():
+        flags.DEFINE_integer(name, default, about, lower_bound=0)
+    flags.DEFINE_string("output", "", "file of JSON lines to append to")
+    config = command.define_config()
+
+    def checked(argv: list[str]) -> None:
+        command.no_arguments(argv)
+        given = {name: flags.FLAGS[name].value for name in (*numbers, "output")}
+        main(command.checked_config(config), **given)
+
+    command.run(checked, config=True)
 
 
 def take_turns(

@@ -48,12 +48,6 @@ def opened(raw: Any, stream: int, name: object) -> "Iterator[Decoder]":
                          "again") from error
 
 
-def streams(path: str | os.PathLike) -> int:
-    """Return how many streams of audio a file holds; raises InputError as `opened` does."""
-    with open(path, "rb") as raw, opened(raw, 0, path) as decoder:
-        return decoder.streams
-
-
 class _Bytes:
     """The bytes of a file, without its name, for PyAV.
 
@@ -147,7 +141,6 @@ class Decoder:
         self._container = av.open(_Bytes(self._raw), metadata_errors="replace",
                                   options={"protocol_whitelist": "none"})
         found = self._container.streams.audio
-        self.streams = len(found)
         if not found:
             raise self._no_audio()
         if self._number >= len(found):
