@@ -380,7 +380,7 @@ def test_a_missing_fluidsynth_is_one_sentence(collection: Path, font: Path, tmp_
                                               monkeypatch: pytest.MonkeyPatch) -> None:
     fluid._library.cache_clear()
     monkeypatch.setitem(sys.modules, "fluidsynth", None)
-    with pytest.raises(InputError, match=r"FluidSynth is missing .* stemsep\[fluidsynth\]"):
+    with pytest.raises(InputError, match=r"FluidSynth is missing .* .pip install pyfluidsynth"):
         make(collection, tmp_path / "songs", font, renderer="fluidsynth")
     fluid._library.cache_clear()
 

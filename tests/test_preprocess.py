@@ -342,5 +342,6 @@ def test_a_long_track_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> N
         done = execute([sys.executable, "-c", program, str(folder)])
         assert done.returncode == 0, done.stderr
         peaks.append(int(done.stdout) / 1024)
-    # One stem is 77 MB as float32 and its spectrogram 309 MB; TensorStore may keep 64 MB.
-    assert peaks[1] < peaks[0] + 64, peaks
+    # A stem is 77 MB as float32, its spectrogram 309 MB. TensorStore may keep 64 MB, and what the
+    # allocator keeps of the shards differs from run to run.
+    assert peaks[1] < peaks[0] + 154, peaks
