@@ -212,7 +212,8 @@ def _open(source: Source) -> Iterator[Any]:
                 raise InputError(f"{source}: is cut short ({size} of {needed} bytes); copy or "
                                  "download it again")
             raw.seek(0)
-            with _known(raw) or ffmpeg.opened(raw, stream, source) as file:
+            # A file that libsndfile knows has one stream.
+            with (None if stream else _known(raw)) or ffmpeg.opened(raw, stream, source) as file:
                 yield file
     except IsADirectoryError as error:
         raise InputError(f"{source}: is a folder, not an audio file; name a file in it") from error

@@ -214,6 +214,12 @@ def test_resampling_to_the_same_rate_is_nothing() -> None:
     assert list(audio.resample([wave_CN], 8000, 8000)) == [wave_CN]
 
 
+def test_a_plain_file_has_no_second_stream(tmp_path: Path) -> None:
+    path = trees.write(tmp_path / "song.stem.mp4.wav", trees.noise(500))
+    with pytest.raises(InputError, match=r"song.*#track=2: has 1 streams? of audio, not 3"):
+        audio.read(audio.Clip(path, stream=2))
+
+
 @pytest.mark.parametrize("samples", [1, 2, 999, 44100])
 @pytest.mark.parametrize("rate, to", [(44100, 16000), (8000, 44100), (48000, 44100)])
 def test_resampled_lengths_are_what_is_promised(samples: int, rate: int, to: int) -> None:
