@@ -111,6 +111,11 @@ def main(holder: FlagHolder, arguments: list[str], *, dry: bool = False) -> int:
 
 def _tell(config: Config) -> int:
     """Print what a run would do; returns 1 when tracks cannot be used."""
+    layout, root = datasets.parse(config.data.source)
+    if layout == "demo" and not root.exists():
+        print(f"{root}: {config.data.demo.tracks} demo songs would be made, then written to "
+              f"{config.store}; nothing was done (--dry_run)")
+        return 0
     summary, plan = dry_run(config)
     lines = [f"left out: {sentence}" for sentence in summary.left_out]
     lines += [*plan.notes, *(f"to write: {t.split}/{t.name}" for t, _ in plan.waiting)]

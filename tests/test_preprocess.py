@@ -301,6 +301,13 @@ def test_dry_run_writes_nothing_and_says_what_would_be_done(songs: Path) -> None
     assert contents(songs.parent / "store") == before
 
 
+def test_dry_run_makes_no_demo_songs(songs: Path) -> None:
+    missing = songs.parent / "demo"
+    dry = execute(command(songs, "--dry_run", f"--config.data.source=demo:{missing}"))
+    assert dry.returncode == 0 and "24 demo songs would be made" in dry.stdout, dry.stderr
+    assert not missing.exists()
+
+
 def test_processes_of_a_launched_job_share_the_tracks(songs: Path, tmp_path: Path) -> None:
     run(songs)
     (tmp_path / "store").rename(tmp_path / "alone")
