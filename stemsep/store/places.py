@@ -102,9 +102,9 @@ class Bucket:
     """
 
     def __init__(self, url: str, endpoint: str = "") -> None:
-        self._url = url.rstrip("/")
-        scheme, _, rest = self._url.partition("://")
-        bucket, _, path = rest.partition("/")
+        scheme, _, rest = url.partition("://")
+        bucket, _, path = rest.rstrip("/").partition("/")
+        self._url = f"{scheme}://{rest.rstrip('/')}"
         if not bucket:
             raise InputError(f"{url}: names no bucket; write {scheme}://bucket/path")
         self._base: dict[str, Any] = {"driver": _DRIVERS[scheme], "bucket": bucket}
