@@ -43,6 +43,7 @@ FLOORS = {
     "checkpoint": 2,
     "preprocess": 3,
     "separate": 3,
+    "steps": 3,
     "evaluate": 4,
     "report": 4,
     "train": 4,

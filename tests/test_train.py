@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stemsep import audio, optim, state, train
+from stemsep import audio, optim, state, steps, train
 from stemsep.checkpoint import Checkpoints, load
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
@@ -275,7 +275,7 @@ def test_energies_of_the_stems_of_a_target_add_up(config: Config) -> None:
     store = Store.create(whole.store, StoreSpec(8000, 1, 64, 32, ("drums", "bass", "rest")))
     store.write_track("train", "a", samples=8000, sources={}, waves=[
         [(0.1 * rng.standard_normal((1, 8000))).astype(np.float32)] for _ in range(3)])
-    alpha_S = train.stem_weights(whole, store)
+    alpha_S = steps.stem_weights(whole, store)
     assert alpha_S[0] / alpha_S[1] == pytest.approx(2 ** 0.5, rel=0.02)
 
 
