@@ -18,7 +18,7 @@ def get_config() -> Config:
     c.model.name, c.model.widths, c.model.dropout = "strided", (16, 32, 64, 128, 256, 512), 0.0
     c.model.estimate, c.model.mask = "mask", "softmax"
     c.model.features, c.model.bin_affine = "log", True
-    c.loss.name, c.loss.balance = "complex_l1", "energy"
+    c.loss.terms, c.loss.balance = {"complex_l1": 1.0}, "energy"
     c.optim.schedule, c.optim.ema_decay = "cosine", 0.999
     c.train.steps, c.train.batch, c.train.save_every = 20000, 16, 1000
     return c

@@ -28,7 +28,7 @@ def get_config() -> Config:
     # the work of 960 bins. An ideal mask of the three real songs loses 0.2 dB of 9.3.
     c.model.bins, c.model.bands = 960, (96, 96)
 
-    c.loss.name, c.loss.balance = "complex_rms", "equal"
+    c.loss.terms, c.loss.balance = {"complex_rms": 1.0}, "equal"
     c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "cosine", 50
     c.optim.weight_decay, c.optim.ema_decay = 0.1, 0.99
     c.train.steps, c.train.batch, c.train.save_every = 4000, 8, 1000

@@ -17,7 +17,7 @@ def get_config() -> Config:
     c.data.window_frames = 128  # 3 s
     c.model.name, c.model.estimate, c.model.mask = "unet", "mask", "softmax"
     c.model.features, c.model.bin_affine, c.model.bins = "log", True, 2048
-    c.loss.name, c.loss.balance = "complex_l1", "equal"
+    c.loss.terms, c.loss.balance = {"complex_l1": 1.0}, "equal"
     c.optim.lr, c.optim.schedule, c.optim.warmup_steps = 1e-3, "cosine", 1000
     c.optim.weight_decay, c.optim.clip_norm, c.optim.ema_decay = 1e-2, 5.0, 0.999
     c.train.steps, c.train.batch, c.train.save_every = 100000, 16, 2000

@@ -18,6 +18,8 @@ from stemsep.store import Record, Store, Window
 from stemsep.store.records import LEVEL_FRAMES, SILENCE_DB
 
 VALIDATION = 2**40  # the "step" whose draw of windows validation uses; no run gets that far
+Draw = tuple[int, np.ndarray, tuple[np.ndarray, np.ndarray] | None]  # step, windows, mixed in
+Second = tuple[int, int, np.float32, Window]  # place, stem, gain, and the passage that is read
 _SOUNDS_DB = 40  # below its loudest passage in a track a stem counts as silent
 
 
@@ -123,7 +125,8 @@ class Batches:
         self._weights = track_weights(self.records, c.data.weights)
         if c.data.sounding:
             self._sounds = [passages(self.records, i) for i in range(len(self._store.spec.stems))]
-        return self._ahead((step, self.ids(step)) for step in range(start, stop))
+        return self._ahead((step, self.ids(step), self.second(step))
+                           for step in range(start, stop))
 
     def fixed(self, windows: int) -> Iterator[tuple[int, Any]]:
         """Yield (number, batch) of the windows of validation: the same at every call, as they are
@@ -133,7 +136,7 @@ class Batches:
         count = -(-windows // c.train.batch)
         ids = window_ids(c.seed, VALIDATION, self._lengths, window=c.data.window_frames,
                          batch=count * c.train.batch, stems=len(self._store.spec.stems), remix=0.0)
-        return self._ahead(enumerate(np.split(ids, count)))
+        return self._ahead((number, part, None) for number, part in enumerate(np.split(ids, count)))
 
     def ids(self, step: int) -> np.ndarray:
         """Return the windows of the global batch of a step of training, as `window_ids` does."""
@@ -143,25 +146,54 @@ class Batches:
                           remix=c.augment.remix, weights=self._weights, sounding=c.data.sounding,
                           sounds=self._sounds)
 
-    def _ahead(self, draws: Iterable[tuple[int, np.ndarray]]) -> Iterator[tuple[int, Any]]:
+    def second(self, step: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the passages that are mixed into the stems of a step's global batch, drawn as by
+        `window_ids`, int [batch, stems, 2], and their gains, float32 [batch, stems], 0 for most.
+        None without mixup.
+        """
+        c = self._config
+        if not c.augment.mixup:
+            return None
+        rng = np.random.default_rng((c.seed, step, 1))
+        stems = len(self._store.spec.stems)
+        ids = window_ids(int(rng.integers(2**31)), step, self._lengths,
+                         window=c.data.window_frames, batch=c.train.batch, stems=stems, remix=1.0,
+                         weights=self._weights, sounding=c.data.sounding, sounds=self._sounds)
+        gains = 10 ** (rng.uniform(*c.augment.mixup_db, size=ids.shape[:2]) / 20)
+        gains[rng.random(gains.shape) >= c.augment.mixup] = 0
+        return ids, gains.astype(np.float32)
+
+    def _ahead(self, draws: Iterable[Draw]) -> Iterator[tuple[int, Any]]:
         mine = self._devices.share(self._config.train.batch)
         reading: deque = deque()
-        for step, ids in draws:
-            reading.append((step, *self._read(ids[mine])))
+        for step, ids, second in draws:
+            mixed_in = self._begin_second(*(x[mine] for x in second)) if second else []
+            reading.append((step, *self._begin(ids[mine]), mixed_in))
             if len(reading) > self.depth:
                 yield self._finish(*reading.popleft())
         while reading:
             yield self._finish(*reading.popleft())
 
-    def _read(self, ids: np.ndarray) -> tuple[np.ndarray, list[Window]]:
+    def _begin(self, ids: np.ndarray) -> tuple[np.ndarray, list[Window]]:
         """Begin to read a batch; returns its array, which the reads fill."""
-        batch, frames = np.empty(self._shape, np.float16), self._config.data.window_frames
-        return batch, [self._store.read(self.records[track], int(first), frames, stems=[stem],
-                                        out=batch[place, stem:stem + 1])
-                       for place, window in enumerate(ids)
-                       for stem, (track, first) in enumerate(window)]
+        batch = np.empty(self._shape, np.float16)
+        return batch, [self._read(stem, passage, out=batch[place, stem:stem + 1])
+                       for place, window in enumerate(ids) for stem, passage in enumerate(window)]
 
-    def _finish(self, step: int, batch: np.ndarray, reads: Sequence[Window]) -> tuple[int, Any]:
+    def _begin_second(self, ids: np.ndarray, gains: np.ndarray) -> list[Second]:
+        """Begin to read what is mixed into a batch."""
+        return [(place, stem, gains[place, stem], self._read(stem, ids[place, stem]))
+                for place, stem in np.argwhere(gains)]
+
+    def _read(self, stem: int, passage: np.ndarray, out: np.ndarray | None = None) -> Window:
+        track, first = passage
+        return self._store.read(self.records[track], int(first), self._config.data.window_frames,
+                                stems=[stem], out=out)
+
+    def _finish(self, step: int, batch: np.ndarray, reads: Sequence[Window],
+                mixed_in: Sequence[Second]) -> tuple[int, Any]:
         for read in reads:
             read.result()
+        for place, stem, gain, read in mixed_in:
+            batch[place, stem] += np.float16(gain) * read.result()[0]
         return step, self._devices.put({"stems": batch})

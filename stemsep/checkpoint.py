@@ -29,7 +29,7 @@ from stemsep.state import TrainState
 FIXED = (
     "audio", "data.targets", "data.stems", "loss", "optim.name", "model.name", "model.widths",
     "model.estimate", "model.mask", "model.features", "model.bins", "model.bands",
-    "model.bin_affine",
+    "model.bin_affine", "model.norm", "model.power", "model.consistency",
 )
 
 
@@ -90,15 +90,21 @@ class Checkpoints:
         }
         return min(losses, key=lambda step: (losses[step], -step), default=newest)
 
-    def save(self, step: int, state: TrainState, *, config: Config, loss: float) -> None:
-        """Save a state of host arrays; returns before it is written. `loss` of validation ranks it.
+    def save(
+        self, step: int, state: TrainState, *, config: Config, scores: dict[str, Any]
+    ) -> None:
+        """Save a state of host arrays; returns before it is written.
+
+        scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
+        "raw" or "ema", the parameters that they are of.
         """
+        known = {name: value for name, value in scores.items() if value is not None}
         self._manager.save(
             step,
-            metrics={"loss": loss, "songs": self._songs},
+            metrics={**known, "songs": self._songs},
             args=ocp.args.Composite(
                 model=ocp.args.StandardSave(_model(state)),
-                optimiser=ocp.args.StandardSave({"step": state.step, "opt_state": state.opt_state}),
+                optimiser=ocp.args.StandardSave(_optimiser(state)),
                 config=ocp.args.JsonSave(configs.to_dict(config)),
             ),
         )
@@ -133,18 +139,17 @@ class Checkpoints:
             step,
             args=ocp.args.Composite(
                 model=ocp.args.StandardRestore(_model(shapes)),
-                optimiser=ocp.args.StandardRestore(
-                    {"step": shapes.step, "opt_state": shapes.opt_state}
-                ),
+                optimiser=ocp.args.StandardRestore(_optimiser(shapes)),
             ),
         )
         model, optimiser = restored["model"], restored["optimiser"]
         return TrainState(
             step=optimiser["step"],
             params=model["params"],
-            batch_stats=model["batch_stats"],
+            batch_stats=model.get("batch_stats", {}),
             ema=model.get("ema"),
             opt_state=optimiser["opt_state"],
+            guide=optimiser["guide"],
         )
 
     def variables(self, step: int) -> dict[str, Any]:
@@ -242,6 +247,11 @@ def _model(state: TrainState) -> dict[str, Any]:
     """
     parts = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
     return {name: parts[name] for name in ("params", "batch_stats", "ema") if parts[name]}
+
+
+def _optimiser(state: TrainState) -> dict[str, Any]:
+    """Return the part of a state that only training needs."""
+    return {"step": state.step, "opt_state": state.opt_state, "guide": state.guide}
 
 
 def _negative_loss(metrics: dict[str, float]) -> float:

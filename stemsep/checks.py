@@ -14,15 +14,21 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "audio.surround": ("refuse", "front", "downmix"),
     "data.engine": ("local", "spmd", "ray"),
     "model.name": ("unet", "strided"),
-    "model.estimate": ("direct", "mask"),
+    "model.norm": ("batch", "group"),
+    "model.estimate": ("direct", "mask", "complex"),
+    "model.consistency": ("none", "equal", "power"),
     "model.mask": ("sigmoid", "softmax"),
     "model.features": ("magnitude", "log", "whitened"),
     "model.dtype": ("float32", "bfloat16"),
-    "loss.name": ("magnitude_l1", "complex_l1", "complex_rms"),
-    "loss.balance": ("energy", "equal"),
-    "optim.name": ("adamw", "adam"),
-    "optim.schedule": ("cosine", "step", "constant"),
+    "loss.balance": ("energy", "equal", "dynamic"),
+    "optim.name": ("adamw", "adam", "sgd", "lion", "muon"),
+    "optim.schedule": ("cosine", "step", "constant", "plateau"),
+    "train.nonfinite": ("stop", "skip"),
 }
+LOSSES = ("magnitude_l1", "complex_l1", "complex_mse", "complex_rms", "snr", "wave_l1", "l1_snr",
+          "si_sdr", "multires")
+DECIBELS = ("snr", "l1_snr", "si_sdr")  # losses that have no lowest value, 0 the least of all
+WAVES = ("wave_l1", "l1_snr", "si_sdr", "multires")  # losses that need the inverse STFT
 RANGES: dict[str, tuple[float, float]] = {
     "audio.sample_rate": (1000, 768000),
     "audio.channels": (1, 2),
@@ -39,21 +45,39 @@ RANGES: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "data.demo.seed": (0, 2**31 - 1),
     "augment.remix": (0, 1),
+    "augment.mixup": (0, 1),
     "augment.equalise_db": (0, 60),
+    "augment.tilt_db": (0, 60),
+    "augment.polarity": (0, 1),
+    "augment.swap": (0, 1),
     "augment.mono": (0, 1),
+    "augment.drop": (0, 1),
+    "augment.mask_time": (0, 1),
+    "augment.mask_frequency": (0, 1),
     "model.dropout": (0, 0.99),
     "model.norm_momentum": (0, 1),
     "model.bins": (0, 32769),
+    "model.power": (0.1, 1),
+    "loss.power": (0.1, 1),
+    "loss.balance_steps": (1, 10**9),
     "optim.lr": (0, 10),
     "optim.weight_decay": (0, 10),
     "optim.warmup_steps": (0, 10**9),
+    "optim.momentum": (0, 0.9999),
+    "optim.plateau_patience": (1, 10**6),
+    "optim.plateau_factor": (0.01, 0.99),
     "optim.clip_norm": (0, 10**6),
+    "optim.accumulate": (1, 10**4),
     "optim.ema_decay": (0, 0.999999),
     "train.steps": (0, 10**9),
     "train.batch": (1, 10**6),
     "train.save_every": (1, 10**9),
     "train.keep": (1, 1000),
     "train.validate_windows": (1, 10**6),
+    "train.validate_songs": (0, 10**4),
+    "train.validate_song_s": (1, 36000),
+    "train.patience": (0, 10**6),
+    "train.nonfinite_limit": (1, 10**6),
     "train.log_every": (1, 10**9),
     "separate.overlap": (0, 0.95),
     "separate.batch": (1, 10**5),
@@ -78,6 +102,8 @@ def check(config: Any) -> None:
     check_audio(config)
     check_targets(config)
     check_model(config)
+    check_loss(config)
+    check_optim(config)
 
 
 def check_audio(config: Any) -> None:
@@ -88,7 +114,7 @@ def check_audio(config: Any) -> None:
             f"config.audio: n_fft {audio.n_fft} must be even and hop {audio.hop} at most half "
             "of it"
         )
-    for name, limit in (("gain_db", 200), ("width", 10)):
+    for name, limit in (("gain_db", 200), ("mixup_db", 200), ("width", 10)):
         low, high = getattr(config.augment, name)
         if not -limit <= low <= high <= limit:
             raise InputError(
@@ -98,7 +124,7 @@ def check_audio(config: Any) -> None:
 
 
 def check_targets(config: Any) -> None:
-    """Check what is separated, and the weights of the loss."""
+    """Check what is separated, and which tracks are seen how often."""
     targets = config.data.targets
     if not targets:
         raise InputError(
@@ -137,12 +163,6 @@ def check_targets(config: Any) -> None:
                 f"config.data.weights: {pattern!r}: {weight!r} must be a pattern of names and a "
                 "number from 0 on"
             )
-    if any(not 0 <= alpha < 1e6 for alpha in config.loss.alpha):
-        raise InputError(f"config.loss.alpha {config.loss.alpha}: weights are numbers from 0 on")
-    if config.loss.alpha and len(config.loss.alpha) != len(targets):
-        raise InputError(
-            f"config.loss.alpha has {len(config.loss.alpha)} weights for {len(targets)} targets"
-        )
 
 
 def check_model(config: Any) -> None:
@@ -164,20 +184,72 @@ def check_model(config: Any) -> None:
             f"config.model.bands {model.bands} must be two numbers, of bins seen one by one "
             f"and of bands that share the rest, at least 1 each and together at most {seen}"
         )
-    if model.bands and model.estimate != "mask":
+    if model.bands and model.estimate == "direct":
         raise InputError(
-            "config.model.bands needs config.model.estimate 'mask': a magnitude belongs to one "
-            "bin"
+            "config.model.bands needs config.model.estimate 'mask' or 'complex': a magnitude "
+            "belongs to one bin"
         )
     if model.estimate == "direct" and model.features != "magnitude":
         raise InputError(
             f"config.model.features {model.features!r} hides how loud the mixture is, and "
             "config.model.estimate 'direct' answers with magnitudes; set the features to "
-            "'magnitude', or the estimate to 'mask'"
+            "'magnitude', or the estimate to 'mask' or 'complex'"
         )
     covered = any(REST in stems for stems in config.data.targets.values())
     if model.estimate == "mask" and model.mask == "softmax" and not covered:
         raise InputError(
             "config.model.mask 'softmax' divides the whole mixture among the targets, and none "
             "of config.data.targets is 'rest'; add one, or use 'sigmoid'"
+        )
+    if model.consistency != "none" and not covered:
+        raise InputError(
+            f"config.model.consistency {model.consistency!r} makes the targets add up to the "
+            "mixture, and none of config.data.targets is 'rest'; add one, or set it to 'none'"
+        )
+
+
+def check_loss(config: Any) -> None:
+    """Check the losses, and the weights of the targets."""
+    loss, audio = config.loss, config.audio
+    for name, weight in loss.terms.items():
+        if name not in LOSSES:
+            raise InputError(unknown("config.loss.terms has no loss", name, LOSSES))
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not 0 < weight < 1e6:
+            raise InputError(f"config.loss.terms: the weight of {name!r} is {weight!r}; it must be "
+                             "a number above 0")
+    if not loss.terms:
+        raise InputError("config.loss.terms is empty; name a loss, as in {'complex_l1': 1.0}")
+    samples = (config.data.window_frames + 1) * audio.hop - audio.n_fft
+    needed = max(loss.resolutions, default=0) if "multires" in loss.terms else 1
+    heard = [name for name in loss.terms if name in WAVES]
+    if heard and samples < needed:
+        raise InputError(
+            f"config.loss.terms: {heard[0]!r} compares the {max(0, samples)} samples that all "
+            f"frames of a window cover, and needs {needed}; set config.data.window_frames to "
+            f"{-(-(needed + audio.n_fft) // audio.hop) - 1} or more")
+    if any(size < 4 or size % 4 for size in loss.resolutions) or not loss.resolutions:
+        raise InputError(f"config.loss.resolutions {loss.resolutions}: sizes are multiples of 4")
+    if any(not 0 <= alpha < 1e6 for alpha in loss.alpha):
+        raise InputError(f"config.loss.alpha {loss.alpha}: weights are numbers from 0 on")
+    if loss.alpha and len(loss.alpha) != len(config.data.targets):
+        raise InputError(f"config.loss.alpha has {len(loss.alpha)} weights for "
+                         f"{len(config.data.targets)} targets")
+    endless = [name for name in loss.terms if name in DECIBELS]
+    if loss.balance == "dynamic" and endless:
+        raise InputError(
+            f"config.loss.balance 'dynamic' compares how fast losses fall towards 0, and "
+            f"{endless[0]!r} falls without end; choose 'equal', or another loss")
+
+
+def check_optim(config: Any) -> None:
+    """Check the optimiser's numbers, and that a batch can be divided."""
+    optim, batch = config.optim, config.train.batch
+    whole = -(-batch // optim.accumulate) * optim.accumulate
+    if optim.betas and (len(optim.betas) != 2 or not all(0 <= b < 1 for b in optim.betas)):
+        raise InputError(f"config.optim.betas {optim.betas} must be two numbers from 0 to below 1")
+    if batch % optim.accumulate:
+        raise InputError(
+            f"config.train.batch is {batch}, which does not divide into config.optim.accumulate "
+            f"{optim.accumulate} parts; set it to {whole}"
         )

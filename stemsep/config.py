@@ -61,13 +61,23 @@ class DataConfig(Section):
 
 @dataclass
 class AugmentConfig(Section):
-    """What varies a window on the device, for each stem by itself."""
+    """What varies a window, each stem by itself; the mixture is formed of what comes out."""
 
-    remix: float = 1.0  # share of windows whose targets are drawn each by itself, from any song
+    remix: float = 1.0  # share of windows whose stems are drawn each by itself, from any song
+    mixup: float = 0.0  # share of stems that a second passage of the same stem is added to
+    mixup_db: tuple[float, float] = (-6.0, 0.0)  # gain of that second passage
     gain_db: tuple[float, float] = (-8.0, 6.0)
     equalise_db: float = 0.0  # of a random equaliser a stem, up or down
+    tilt_db: float = 0.0  # of a slope from the lowest to the highest bin, up or down
+    polarity: float = 0.0  # share of stems whose sign is turned
+    swap: float = 0.0  # share of stereo stems whose channels are swapped
     width: tuple[float, float] = (1.0, 1.0)  # range of a stem's stereo width; below 0: swapped
     mono: float = 0.0  # share of stereo windows that are made mono
+    drop: float = 0.0  # share of stems that are silenced; one of a window always stays
+    # The widest stretch of time, and of frequency, that is silenced in all stems of a window, as a
+    # share of the window and of the bins.
+    mask_time: float = 0.0
+    mask_frequency: float = 0.0
 
 
 @dataclass
@@ -77,10 +87,18 @@ class ModelConfig(Section):
     name: str = "unet"
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # channels a level; the last is the middle
     dropout: float = 0.4
+    norm: str = "batch"  # or "group": no statistics over the batch, nothing kept of training
     norm_momentum: float = 0.99  # of the running statistics of batch norm
-    dtype: str = "float32"  # of the computation; parameters are float32
-    estimate: str = "direct"  # what the outputs mean: magnitudes, or masks of the mixture
+    dtype: str = "float32"  # of the computation; parameters, statistics and losses are float32
+    remat: bool = False  # compute what is cheap again for the gradient: less memory, more time
+    # What the outputs mean: "direct" magnitudes, a "mask" of the mixture, or a "complex" mask,
+    # which turns phases too.
+    estimate: str = "direct"
     mask: str = "softmax"  # over stems, or "sigmoid" a stem
+    power: float = 1.0  # the network sees and answers with magnitudes to this power
+    # What estimates lack of the mixture is given to the stems: "equal" shares, shares by "power",
+    # or "none".
+    consistency: str = "none"
     features: str = "magnitude"  # what the network sees: see stemsep.features
     bins: int = 0  # lowest bins that the network sees; masks repeat the last above; 0: all
     # (lowest bins seen one by one, bands that share the others), of which masks are made; (): all
@@ -93,8 +111,15 @@ class ModelConfig(Section):
 class LossConfig(Section):
     """What training minimises."""
 
-    name: str = "magnitude_l1"
-    balance: str = "energy"  # weights of the targets: the paper's rule, or "equal"
+    # Losses and their weights in the sum, as {"complex_l1": 1.0, "multires": 0.5}; see
+    # stemsep.losses.
+    terms: dict = field(default_factory=lambda: {"magnitude_l1": 1.0})
+    power: float = 1.0  # magnitudes are compressed to this power before spectrograms are compared
+    resolutions: tuple[int, ...] = (4096, 2048, 1024, 512)  # STFT sizes of "multires", in samples
+    # Weights of the targets: the paper's by "energy", "equal", or the "dynamic" weight average,
+    # which gives more to targets whose loss falls more slowly.
+    balance: str = "energy"
+    balance_steps: int = 1000  # over which the dynamic weight average compares losses
     alpha: tuple[float, ...] = ()  # given weights, one a target; they replace the balance
 
 
@@ -104,23 +129,33 @@ class OptimConfig(Section):
 
     name: str = "adamw"
     lr: float = 1e-3
+    betas: tuple[float, ...] = ()  # decay of the two averages; empty: what the optimiser is used to
+    momentum: float = 0.9  # of sgd
     weight_decay: float = 1e-6
-    schedule: str = (
-        "step"  # the paper's: lr for the first half of the steps, a tenth for the second
-    )
+    # "step" is the paper's: lr for the first half of the steps, a tenth for the second; "plateau"
+    # lowers it by `plateau_factor` after `plateau_patience` validations without a better score.
+    schedule: str = "step"
     warmup_steps: int = 0
+    plateau_patience: int = 3
+    plateau_factor: float = 0.5
     clip_norm: float = 0.0  # of the whole gradient; 0: no clipping
-    ema_decay: float = 0.0  # of the averaged parameters that are validated and used; 0: none
+    accumulate: int = 1  # parts that a batch goes through a device in: less memory, the same step
+    ema_decay: float = 0.0  # of the averaged parameters, which are validated as well; 0: none
 
 
 @dataclass
 class TrainConfig(Section):
-    """How long, in which batches, and how often a run is saved."""
+    """How long, in which batches, and how often a run is validated and saved."""
 
     steps: int = 20000
     batch: int = 16  # windows a step, over all devices
     save_every: int = 1000  # steps between checkpoints, each with a validation
-    validate_windows: int = 64
+    validate_windows: int = 64  # whose loss is computed
+    validate_songs: int = 4  # whose SDR is measured, separated from the store; 0: none
+    validate_song_s: float = 30.0  # of each of them
+    patience: int = 0  # validations without a better score after which training ends; 0: never
+    nonfinite: str = "stop"  # at a loss or gradient that is not finite; or "skip" the step
+    nonfinite_limit: int = 20  # steps skipped in a row after which training stops all the same
     log_every: int = 50
     keep: int = 2  # newest checkpoints kept, beside the best
 

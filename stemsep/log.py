@@ -14,13 +14,16 @@ from tqdm import tqdm
 
 from stemsep.errors import InputError
 
+_CANDIDATES = {"raw": "parameters", "ema": "averaged parameters"}
+
 
 class Log:
     """The log of a training run.
 
     Metrics of the steps stay on the device until the next log point, so reading them never holds up
     the loop; a loss that is not finite is therefore found one log point late, and the step it came
-    from is named. `get` brings metrics from the device to the host.
+    from is named. `get` brings metrics from the device to the host. skips_allowed: how many steps
+    in a row may say that they were "skipped".
     """
 
     def __init__(
@@ -32,7 +35,9 @@ class Log:
         seconds_a_step: float,
         visible: bool,
         get: Callable[[Any], Any],
+        skips_allowed: int = 0,
     ) -> None:
+        self._skips_allowed, self._skipped = skips_allowed, 0  # in a row, until now
         self._seconds_a_step, self._visible, self._get = seconds_a_step, visible, get
         self._last: dict[str, Any] = {}  # of the newest step
         self._new: list[tuple[int, Any]] = []  # since the last log point
@@ -91,11 +96,21 @@ class Log:
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
 
-    def validation(self, step: int, scores: dict[str, float]) -> None:
-        """Tell the losses of a validation; what it took is no training time."""
-        self.write({"step": step, **{f"validation_{name}": v for name, v in scores.items()}})
-        said = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-        self.say(f"step {step}: validation {said}")
+    def validation(self, step: int, scores: dict[str, dict[str, float | None]], *, best: str,
+                   best_score: float) -> None:
+        """Tell the scores of a validation by what they are of, "raw" or "ema", which of the two is
+        better, and the best score so far; what it took is no training time.
+        """
+        record: dict[str, Any] = {"step": step}
+        for of, values in scores.items():
+            prefix = "validation_" if of == "raw" else f"validation_{of}_"
+            record |= {prefix + name: value for name, value in values.items()}
+            said = ", ".join(f"{name} {value:.4f}" if name.startswith("loss") else
+                             f"{name} {value:.2f} dB"
+                             for name, value in values.items() if value is not None)
+            mark = " (better)" if of == best and len(scores) > 1 else ""
+            self.say(f"step {step}: validation of the {_CANDIDATES[of]}{mark}: {said}")
+        self.write({**record, "validation_best": best, "best_score": best_score})
         self.pause()
 
     def say(self, text: str) -> None:
@@ -108,19 +123,15 @@ class Log:
         if not pending:
             return
         values = [(step, self._get(metrics)) for step, metrics in pending]
-        for step, metrics in values:
-            for name in ("loss", "gradient_norm"):
-                check_finite(step, name, float(metrics[name]))
-        mean = {
-            name: float(np.mean([metrics[name] for _, metrics in values])) for name in values[0][1]
-        }
-        self.write(
-            {
-                "step": values[-1][0],
-                **mean,
-                **{name: round(value, 6) for name, value in speed.items()},
-            }
-        )
+        last, kept = values[-1][0], [m for step, m in values if not self._is_skipped(step, m)]
+        mean = {name: float(np.mean([metrics[name] for metrics in kept]))
+                for name in (kept[0] if kept else ()) if name != "skipped"}
+        if self._skips_allowed:
+            mean["skipped"] = len(values) - len(kept)
+        self.write({"step": last, **mean,
+                    **{name: round(value, 6) for name, value in speed.items()}})
+        if not kept:
+            return
         stems = " + ".join(f"{name.removeprefix('loss_')} {value:.4f}"
                            for name, value in mean.items() if name.startswith("loss_"))
         self._bar.set_postfix_str(
@@ -129,6 +140,25 @@ class Log:
             f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
             refresh=False,
         )
+
+    def _is_skipped(self, step: int, metrics: dict[str, Any]) -> bool:
+        """Whether a step was skipped, which is told; raises InputError where it must not be, or
+        where too many in a row were.
+        """
+        if not metrics.get("skipped"):
+            for name in ("loss", "gradient_norm"):
+                check_finite(step, name, float(metrics[name]))
+            self._skipped = 0
+            return False
+        self._skipped += 1
+        self.say(f"step {step}: the loss is {metrics['loss']:.3g} and the gradient "
+                 f"{metrics['gradient_norm']:.3g}; the step was skipped")
+        if self._skipped > self._skips_allowed:
+            raise InputError(
+                f"step {step}: more than {self._skips_allowed} steps in a row were not finite; "
+                "training stopped, and the last checkpoint is from before; lower config.optim.lr "
+                "or set config.optim.clip_norm=1")
+        return True
 
 
 def check_finite(step: int, name: str, value: float) -> None:

@@ -94,13 +94,15 @@ class DataParallel:
         """Return the devices in words, as in "1 cpu" or "8 NVIDIA H100"."""
         return f"{self.size} {self.devices[0].device_kind}"
 
-    def check_batch(self, batch: int, field: str) -> None:
-        """Raise InputError when a batch cannot be split evenly over the devices."""
-        if batch % self.size:
-            more = -(-batch // self.size) * self.size
+    def check_batch(self, batch: int, field: str, *, parts: int = 1) -> None:
+        """Raise InputError when a batch cannot be split evenly over the devices, in so many parts
+        on each of them.
+        """
+        if batch % (self.size * parts):
+            more = -(-batch // (self.size * parts)) * self.size * parts
+            over = f"{self.size} devices" + (f" in {parts} parts each" if parts > 1 else "")
             raise InputError(
-                f"{field} is {batch}, which does not divide over {self.size} devices; "
-                f"set it to {more}"
+                f"{field} is {batch}, which does not divide over {over}; set it to {more}"
             )
 
     def share(self, batch: int) -> slice:
@@ -161,6 +163,14 @@ class DataParallel:
     def get(self, tree: Any) -> Any:
         """Return replicated arrays as numpy arrays of the host."""
         return jax.tree.map(lambda x: np.asarray(x.addressable_data(0)), tree)
+
+    def add_up(self, array: np.ndarray) -> np.ndarray:
+        """Return the sum of the arrays of the host that all processes give, which all call it."""
+        if self.processes == 1:
+            return array
+        from jax.experimental.multihost_utils import process_allgather
+
+        return np.asarray(process_allgather(array)).sum(0)
 
     def get_split(self, tree: Any) -> Any:
         """Return what a split map returned as numpy arrays [B, ...]; for one process."""

@@ -7,6 +7,7 @@ song is analysed at its own rate with frames as long, and bins as wide, as those
 network sees in the lowest bins what it knows, and no high frequencies are cut.
 """
 
+import copy
 import math
 import sys
 import time
@@ -61,8 +62,9 @@ class Separator:
         self._advance = max(1, round(self._frames * (1 - overlap)))
         self._weights = stream.fade(self._frames)
         self._shared = shared
-        if shared and (self.channels > 1 or config.model.estimate != "mask"):
-            raise InputError("shared masks need a model with audio.channels 1 and estimate 'mask'")
+        if shared and (self.channels > 1 or config.model.estimate == "direct"):
+            raise InputError("shared masks need a model with audio.channels 1 and estimate 'mask' "
+                             "or 'complex'")
         self._estimate = estimator or (
             make_estimator(config).shared if shared else make_estimator(config))
         self._variables = self._devices.replicate(variables)
@@ -74,6 +76,14 @@ class Separator:
         """Return the separator of a run: its best checkpoint by validation."""
         config, variables = checkpoint.load(run)
         return cls(config, variables, overlap=overlap, batch=batch, devices=devices)
+
+    def with_variables(self, variables: Variables) -> "Separator":
+        """Return this separator with other parameters of the same network; it compiles nothing
+        anew.
+        """
+        other = copy.copy(self)
+        other._variables = self._devices.replicate(variables)
+        return other
 
     def __call__(self, wave_CN: np.ndarray, rate: int, *,
                  residual: bool = False) -> dict[str, np.ndarray]:

@@ -4,14 +4,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
+from stemsep import guide
 from stemsep.estimate import Estimator
 
 
-@struct.dataclass
-class TrainState:
+class TrainState(struct.PyTreeNode):
     """What a step replaces. `ema` is the averaged parameters, or None where none are kept."""
 
     step: jax.Array  # int32 []: steps done
@@ -19,20 +20,25 @@ class TrainState:
     batch_stats: Any
     ema: Any
     opt_state: Any
+    guide: Any  # see stemsep.guide
 
-    def variables(self) -> dict[str, Any]:
-        """Return what validation and separation use: the averaged parameters where there are any.
+    def candidates(self) -> dict[str, dict[str, Any]]:
+        """Return the variables that separation may use, by what their parameters are: "raw", and
+        "ema" where there is an average.
         """
-        return {
-            "params": self.params if self.ema is None else self.ema,
-            "batch_stats": self.batch_stats,
-        }
+        found = {"raw": self.params} if self.ema is None else {"raw": self.params, "ema": self.ema}
+        return {name: {"params": params, "batch_stats": self.batch_stats}
+                for name, params in found.items()}
 
 
 def create(
-    estimator: Estimator, tx: optax.GradientTransformation, *, seed: int, frames: int, ema: bool
+    estimator: Estimator, tx: optax.GradientTransformation, alpha_S: np.ndarray, *, seed: int,
+    frames: int, ema: bool,
 ) -> TrainState:
-    """Return the state at step 0; `frames` of a window."""
+    """Return the state at step 0.
+
+    alpha_S: weights of the targets' losses. frames: of a window. ema: keep averaged parameters.
+    """
     variables = estimator.init(jax.random.key(seed), frames)
     params = variables["params"]
     return TrainState(
@@ -41,4 +47,5 @@ def create(
         batch_stats=variables.get("batch_stats", {}),
         ema=params if ema else None,
         opt_state=tx.init(params),
+        guide=guide.start(alpha_S),
     )

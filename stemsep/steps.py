@@ -7,81 +7,146 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from stemsep import parallel
+from stemsep import guide, losses, parallel
 from stemsep.augment import augment
 from stemsep.config import Config
-from stemsep.estimate import Estimator
-from stemsep.losses import LOSSES, energy_weights
+from stemsep.estimate import Estimator, Variables
+from stemsep.losses import Loss, energy_weights
 from stemsep.parallel import AXIS
 from stemsep.state import TrainState
+from stemsep.stft import Stft
 from stemsep.store import Store
+
+Metrics = dict[str, jax.Array]
+Gradient = tuple[Any, jax.Array, Any]  # of the parameters; losses [S]; new batch statistics
 
 
 def make_train_step(
-    estimator: Estimator, tx: optax.GradientTransformation, alpha_S: np.ndarray, config: Config
-) -> Callable[[TrainState, Any], tuple[TrainState, dict[str, jax.Array]]]:
+    estimator: Estimator, tx: optax.GradientTransformation, config: Config
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """Return step(state, batch) -> (state, metrics) for one of the devices that are mapped over
     `AXIS`.
 
     batch: {"stems": float16 [B, S, T, C, F, 2]} of this device. Gradients, losses and batch
     statistics are averaged over the devices, so any number of them gives the same training up to
-    rounding.
+    rounding; so does any number of parts, config.optim.accumulate, but that batch norm sees one
+    part at a time. With config.train.nonfinite "skip", a step whose loss or gradient is not finite
+    changes nothing but the count of steps, and its metrics say "skipped".
     """
-    loss_fn, names = LOSSES[config.loss.name], list(config.targets)
-    decay, places = config.optim.ema_decay, members(config)
+    gradient = accumulated(make_gradient(estimator, config), config.optim.accumulate)
+    plateau, skips = config.optim.schedule == "plateau", config.train.nonfinite == "skip"
+    decay, names = config.optim.ema_decay, list(config.targets)
 
-    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, dict[str, jax.Array]]:
-        key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
-        drop_key, augment_key = jax.random.split(key)
-        stems_BSTFC = complex_stems(batch["stems"])
-        windows = parallel.index_in_batch(len(stems_BSTFC))
-        keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
-        stems_BSTFC = augment(keys_B, stems_BSTFC, config.augment)
-        mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, places)
-
-        def loss_of(params: Any) -> tuple[jax.Array, Any]:
-            variables = {"params": params, "batch_stats": train_state.batch_stats}
-            estimate_BSTFC, batch_stats = estimator.train(variables, mix_BTFC, dropout=drop_key)
-            losses_S = loss_fn(estimate_BSTFC, targets_BSTFC)
-            return jnp.dot(alpha_S, losses_S), (losses_S, batch_stats)
-
-        grads, (losses_S, batch_stats) = jax.grad(loss_of, has_aux=True)(train_state.params)
-        grads, losses_S, batch_stats = jax.lax.pmean((grads, losses_S, batch_stats), AXIS)
+    def step(train_state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        windows = parallel.index_in_batch(len(batch["stems"]))
+        results = gradient(train_state, batch["stems"], windows)
+        grads, losses_S, batch_stats = jax.lax.pmean(results, AXIS)
         updates, opt_state = tx.update(grads, train_state.opt_state, train_state.params)
+        if plateau:
+            updates = jax.tree.map(lambda u: u * train_state.guide["rate"], updates)
         params = optax.apply_updates(train_state.params, updates)
         ema = None
         if decay:  # a plain mean at first, so that the random start is forgotten
             rate = jnp.maximum(1 - decay, 1 / (train_state.step + 1.0))
             ema = optax.incremental_update(params, train_state.ema, rate)
+        done = train_state.step + 1
+        guided = guide.weigh(train_state.guide, losses_S, done, config.loss)
+        new_state = TrainState(done, params, batch_stats, ema, opt_state, guided)
         metrics = {
-            "loss": jnp.dot(alpha_S, losses_S),
+            **told(losses_S, train_state.guide["alpha"], names),
             "gradient_norm": optax.tree.norm(grads),
-            **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)},
         }
-        return TrainState(train_state.step + 1, params, batch_stats, ema, opt_state), metrics
+        if skips:
+            good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["gradient_norm"])
+            old_state = train_state.replace(step=done)
+            new_state = jax.tree.map(lambda new, old: jnp.where(good, new, old),
+                                     new_state, old_state)
+            metrics["skipped"] = 1.0 - good
+        return new_state, metrics
 
     return step
 
 
+def make_gradient(
+    estimator: Estimator, config: Config
+) -> Callable[[TrainState, jax.Array, jax.Array], Gradient]:
+    """Return gradient(state, stems, windows) of the mean loss of windows, float16 [B, S, T, C, F,
+    2], that have these places in the global batch, int [B].
+    """
+    loss_fn, places = make_loss(config), members(config)
+
+    def gradient(train_state: TrainState, stems: jax.Array, windows: jax.Array) -> Gradient:
+        key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
+        drop_key, augment_key = jax.random.split(key)
+        keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
+        stems_BSTFC = augment(keys_B, complex_stems(stems), config.augment)
+        mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, places)
+
+        def loss_of(params: Any) -> tuple[jax.Array, Any]:
+            variables = {"params": params, "batch_stats": train_state.batch_stats}
+            estimate_BSTFC, batch_stats = estimator.train(
+                variables, mix_BTFC, dropout=drop_key, windows=windows)
+            losses_S = loss_fn(estimate_BSTFC, targets_BSTFC)
+            return jnp.dot(train_state.guide["alpha"], losses_S), (losses_S, batch_stats)
+
+        grads, (losses_S, batch_stats) = jax.grad(loss_of, has_aux=True)(train_state.params)
+        return grads, losses_S, batch_stats
+
+    return gradient
+
+
+def accumulated(
+    gradient: Callable[[TrainState, jax.Array, jax.Array], Gradient], parts: int
+) -> Callable[[TrainState, jax.Array, jax.Array], Gradient]:
+    """Return a gradient of the same windows that takes them in so many parts, one after the other,
+    and returns the mean: only one part's activations are in memory at a time.
+    """
+    if parts == 1:
+        return gradient
+
+    def over_parts(train_state: TrainState, stems: jax.Array, windows: jax.Array) -> Gradient:
+        divided = [x.reshape(parts, -1, *x.shape[1:]) for x in (stems, windows)]
+
+        def add(total: Gradient, part: list[jax.Array]) -> tuple[Gradient, None]:
+            return jax.tree.map(jnp.add, total, gradient(train_state, *part)), None
+
+        shapes = jax.eval_shape(gradient, train_state, *[x[0] for x in divided])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        total, _ = jax.lax.scan(add, nothing, divided)
+        return jax.tree.map(lambda x: x / parts, total)
+
+    return over_parts
+
+
 def make_validation(
     estimator: Estimator, alpha_S: np.ndarray, config: Config
-) -> Callable[[TrainState, Any], Any]:
-    """Return validate(state, batch) -> the losses that `make_train_step` reports, without
-    augmentation or dropout.
+) -> Callable[[Variables, Any], Metrics]:
+    """Return validate(variables, batch) -> the losses that `make_train_step` reports, without
+    augmentation or dropout. alpha_S: the weights of the targets' losses, the same at every step.
     """
-    loss_fn, names = LOSSES[config.loss.name], list(config.targets)
-    places = members(config)
+    loss_fn, names, places = make_loss(config), list(config.targets), members(config)
 
-    def validation(train_state: TrainState, batch: Any) -> dict[str, jax.Array]:
+    def validation(variables: Variables, batch: Any) -> Metrics:
         mix_BTFC, targets_BSTFC = mixed(complex_stems(batch["stems"]), places)
-        losses_S = loss_fn(estimator(train_state.variables(), mix_BTFC), targets_BSTFC)
-        losses_S = jax.lax.pmean(losses_S, AXIS)
-        return {
-            "loss": jnp.dot(alpha_S, losses_S),
-            **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)},
-        }
+        losses_S = loss_fn(estimator(variables, mix_BTFC), targets_BSTFC)
+        return told(jax.lax.pmean(losses_S, AXIS), alpha_S, names)
 
     return validation
+
+
+def make_loss(config: Config) -> Loss:
+    """Return the loss of a configuration, of each target by itself."""
+    c = config.audio
+    return losses.make(config.loss.terms, Stft(c.sample_rate, c.n_fft, c.hop),
+                       resolutions=config.loss.resolutions, power=config.loss.power)
+
+
+def told(losses_S: jax.Array, alpha_S: Any, names: list[str]) -> Metrics:
+    """Return the weighted loss and those of the targets, by name."""
+    return {
+        "loss": jnp.dot(alpha_S, losses_S),
+        **{f"loss_{name}": losses_S[i] for i, name in enumerate(names)},
+    }
 
 
 def members(config: Config) -> list[list[int]]:
@@ -105,11 +170,11 @@ def complex_stems(stems_BSTCF2: jax.Array) -> jax.Array:
 
 def stem_weights(config: Config, store: Store) -> np.ndarray:
     """Return the weight of each target's loss, float32 [S]: given, equal, or by the energies of the
-    train split.
+    train split. The dynamic weight average starts with equal ones.
     """
     if config.loss.alpha:
         return np.array(config.loss.alpha, np.float32)
-    if config.loss.balance == "equal":
+    if config.loss.balance != "energy":
         return np.full(len(config.targets), 1 / len(config.targets), np.float32)
     records = store.tracks("train")
     frames = sum(record.frames for record in records)

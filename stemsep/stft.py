@@ -52,7 +52,13 @@ class Stft:
         if xp is np:
             view = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=-1)
             return view[..., : (frames - 1) * self.hop + 1 : self.hop, :]
-        return padded[..., np.arange(frames)[:, None] * self.hop + np.arange(self.n_fft)]
+        if self.n_fft % self.hop:
+            return padded[..., np.arange(frames)[:, None] * self.hop + np.arange(self.n_fft)]
+        # Frames as rows of neighbouring hops: the gradient is a sum of slices, not a scatter.
+        pieces = self.n_fft // self.hop
+        hops = padded[..., : (frames + pieces - 1) * self.hop]
+        hops = hops.reshape(*hops.shape[:-1], -1, self.hop)
+        return xp.concatenate([hops[..., k : k + frames, :] for k in range(pieces)], axis=-1)
 
     def transform(self, frames: Any, *, xp: Any = np) -> Any:
         """Window and transform frames float32 [..., n_fft] to complex64 [..., F]."""
@@ -111,6 +117,15 @@ class Stft:
             ..., start : start + samples
         ]
         return wave / self.weight(frames)[start : start + samples]
+
+    def interior(self, spec: Any, *, xp: Any = np) -> Any:
+        """Transform frames from within a song, complex64 [..., T, F], to the samples that no other
+        frame would have touched: float32 [..., T·hop − n_fft + hop], from n_fft/2 − hop after the
+        centre of the first frame on.
+        """
+        inside = slice(self.n_fft - self.hop, spec.shape[-2] * self.hop)
+        wave = self.overlap_add(self.inverse_frames(spec, xp=xp), xp=xp)[..., inside]
+        return wave / self.weight(spec.shape[-2])[inside]
 
     def at_rate(self, sample_rate: int) -> "Stft":
         """Return the STFT with the same frame period and bin spacing at another sample rate, to the

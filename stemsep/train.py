@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from stemsep import command, datasets, optim, parallel, preprocess, state
+from stemsep import command, datasets, guide, optim, parallel, preprocess, state
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, from_dict, to_dict
@@ -20,9 +20,10 @@ from stemsep.files import write_json
 from stemsep.log import Log, check_finite
 from stemsep.parallel import AXIS, DataParallel
 from stemsep.state import TrainState
-from stemsep.steps import make_train_step, make_validation, stem_weights
+from stemsep.steps import make_train_step, stem_weights
 from stemsep.store import Store
 from stemsep.store.places import place
+from stemsep.validation import Validation
 
 AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
@@ -36,30 +37,28 @@ def train(config: Config, workdir: str | Path) -> Path:
     """
     workdir, config = Path(workdir), with_recipe(config)
     devices = DataParallel(config.parallel)
-    devices.check_batch(config.train.batch, "config.train.batch")
+    devices.check_batch(config.train.batch, "config.train.batch", parts=config.optim.accumulate)
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
     held_out = "validation" if store.tracks("validation") else "train"
     if held_out == "train" and devices.is_main:
         print(f"{config.data.source}: no tracks in the split 'validation'; the songs of training "
               "validate, so the best checkpoint is not chosen on unseen ones")
-    checked = Batches(store, held_out, config, devices)
-
     estimator = make_estimator(config, axis_name=AXIS)
-    tx = optim.make(config.optim, config.train.steps)
-    alpha_S = stem_weights(config, store)
-    step_fn = devices.map(make_train_step(estimator, tx, alpha_S, config), donate=True)
-    validate_fn = devices.map(make_validation(estimator, alpha_S, config))
+    tx, alpha_S = optim.make(config.optim, config.train.steps), stem_weights(config, store)
+    step_fn = devices.map(make_train_step(estimator, tx, config), donate=True)
+    validation = Validation(store, held_out, estimator, alpha_S, config, devices)
 
     with Checkpoints(
         workdir, source=config.data.source, keep=config.train.keep
     ) as checkpoints:
-        train_state, start, notes = begin(checkpoints, config, estimator, tx)
+        train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
         if devices.is_main and start < config.train.steps:
             write_json(workdir / "config.json", to_dict(config))  # for people to read
         train_state = devices.replicate(train_state)
         with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
-                 seconds_a_step=seconds_a_step(config), get=devices.get) as log:
+                 seconds_a_step=seconds_a_step(config), get=devices.get,
+                 skips_allowed=skips_allowed(config)) as log:
             for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
                 log.say(note)
             running: deque = deque()
@@ -78,12 +77,28 @@ def train(config: Config, workdir: str | Path) -> Path:
                     log.point()
                 if due(done, config.train.save_every) or done == config.train.steps:
                     log.flush()
-                    scores = validate(validate_fn, checked, train_state, config, devices)
-                    check_finite(done, "validation loss", scores["loss"])
-                    at_host = devices.get(train_state)
-                    checkpoints.save(done, at_host, config=config, loss=scores["loss"])
-                    log.validation(done, scores)
+                    train_state = judged(train_state, done, validation, checkpoints, log)
+                    if guide.is_over(devices.get(train_state.guide), config):
+                        log.say(f"step {done}: no better score in {config.train.patience} "
+                                "validations; training ends here")
+                        break
     return workdir
+
+
+def judged(
+    train_state: TrainState, done: int, validation: Validation, checkpoints: Checkpoints, log: Log
+) -> TrainState:
+    """Validate, save and tell of a state; returns it with what its score makes of the guide."""
+    config, devices = validation.config, validation.devices
+    at_host = devices.get(train_state)
+    verdict = validation(train_state, at_host)
+    scores = verdict.scores[verdict.best]
+    check_finite(done, "validation loss", float(scores["loss"] or 0))
+    at_host = at_host.replace(guide=guide.judge(at_host.guide, verdict.score, config))
+    checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
+    log.validation(done, verdict.scores, best=verdict.best,
+                   best_score=float(at_host.guide["best"]))
+    return train_state.replace(guide=devices.replicate(at_host.guide))
 
 
 def with_recipe(config: Config) -> Config:
@@ -126,40 +141,36 @@ def validate(
 
 
 def begin(
-    checkpoints: Checkpoints, config: Config, estimator: Estimator, tx: optax.GradientTransformation
+    checkpoints: Checkpoints, config: Config, estimator: Estimator,
+    tx: optax.GradientTransformation, alpha_S: np.ndarray,
 ) -> tuple[TrainState, int, list[str]]:
     """Return the state to start from, its step, and what to say about it: fresh, or the newest
     checkpoint's.
     """
+    def fresh() -> TrainState:
+        return state.create(estimator, tx, alpha_S, seed=config.seed,
+                            frames=config.data.window_frames, ema=bool(config.optim.ema_decay))
+
     latest = checkpoints.latest()
     if latest is None:
-        fresh = state.create(
-            estimator,
-            tx,
-            seed=config.seed,
-            frames=config.data.window_frames,
-            ema=bool(config.optim.ema_decay),
-        )
-        return fresh, 0, []
+        return fresh(), 0, []
     with undamaged(checkpoints.workdir, latest):
         stored = checkpoints.config(latest)
     changed = check_same_run(stored, config, checkpoints.workdir)
-    shapes = jax.eval_shape(
-        lambda: state.create(
-            estimator,
-            tx,
-            seed=config.seed,
-            frames=config.data.window_frames,
-            ema=bool(config.optim.ema_decay),
-        )
-    )
     with undamaged(checkpoints.workdir, latest):
-        restored = checkpoints.restore(latest, shapes)
-    if latest >= config.train.steps:
-        note = f"{checkpoints.workdir}: already trained for {latest} steps; nothing to do"
+        restored = checkpoints.restore(latest, jax.eval_shape(fresh))
+    over = guide.is_over(restored.guide, config)
+    if latest >= config.train.steps or over:
+        why = ", until no score was better" if over else ""
+        note = f"{checkpoints.workdir}: already trained for {latest} steps{why}; nothing to do"
         idle = [f"{change}, which changes nothing any more" for change in changed]
-        return restored, latest, [note, *idle]
+        return restored, config.train.steps if over else latest, [note, *idle]
     return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
+
+
+def skips_allowed(config: Config) -> int:
+    """Return how many steps in a row may be skipped because they are not finite."""
+    return config.train.nonfinite_limit if config.train.nonfinite == "skip" else 0
 
 
 def seconds_a_step(config: Config) -> float:

@@ -148,11 +148,12 @@ def test_json_is_whole_or_absent(tmp_path: Path) -> None:
 
 def save_run(workdir: Path, config: Config) -> Separator:
     """Save a run of an untrained network; returns its separator."""
-    state = create(make_estimator(config), optax.sgd(0.1), seed=0, frames=16, ema=False)
+    state = create(make_estimator(config), optax.sgd(0.1), np.full(2, 0.5), seed=0, frames=16,
+                   ema=False)
     state = jax.tree.map(np.asarray, state)
     with Checkpoints(workdir) as checkpoints:
-        checkpoints.save(1, state, config=config, loss=1.0)
-    return Separator(config, state.variables())
+        checkpoints.save(1, state, config=config, scores={"loss": 1.0})
+    return Separator(config, state.candidates()["raw"])
 
 
 def test_a_table_is_shown_before_the_disk_is_needed(tmp_path: Path) -> None:

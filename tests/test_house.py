@@ -24,7 +24,7 @@ FLOORS = {
     "ray_engine": 0,
     "stft": 0,
     "bands": 0,
-    "losses": 0,
+    "losses": 1,
     "metrics": 0,
     "parallel": 0,
     "engine": 0,
@@ -39,6 +39,7 @@ FLOORS = {
     "jobs": 1,
     "batches": 2,
     "optim": 2,
+    "guide": 1,
     "state": 2,
     "checkpoint": 2,
     "preprocess": 3,
@@ -46,6 +47,7 @@ FLOORS = {
     "steps": 3,
     "evaluate": 4,
     "report": 4,
+    "validation": 4,
     "train": 4,
     "pipeline": 5,
     "__main__": 5,
@@ -79,6 +81,7 @@ SAME_FLOOR = {
     ("store", "stream"),
     ("checkpoint", "state"),
     ("evaluate", "report"),
+    ("train", "validation"),
     ("__main__", "pipeline"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -154,7 +157,9 @@ def test_only_parallel_knows_devices(path: Path) -> None:
         "distributed",
     }
     jax_names = names & known
-    if room(path) in ("separate", "train", "batches", "evaluate", "pipeline", "stream"):
+    if room(path) in (
+        "separate", "train", "batches", "evaluate", "pipeline", "stream", "validation"
+    ):
         jax_names -= {"devices"}  # an argument's or attribute's name there: a DataParallel
     assert not jax_names, f"{path}: {sorted(jax_names)} belong in parallel.py"
 

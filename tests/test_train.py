@@ -36,7 +36,7 @@ def config(tmp_path: Path) -> Config:
     c.data.source, c.data.store = f"folders:{tmp_path / 'songs'}", str(tmp_path / "store")
     c.data.window_frames = 16
     c.model.name, c.model.widths, c.model.dropout, c.model.estimate = "strided", (4, 8), 0.3, "mask"
-    c.loss.name = "complex_l1"
+    c.loss.terms = {"complex_l1": 1.0}
     c.optim.ema_decay, c.optim.lr = 0.9, 1e-2
     c.train.steps, c.train.batch, c.train.save_every, c.train.log_every = 6, 4, 3, 2
     c.train.validate_windows = 4
@@ -219,8 +219,8 @@ def test_another_order_of_the_targets_is_another_network(config: Config, tmp_pat
     turned = dict(reversed(config.data.targets.items()))
     with pytest.raises(InputError, match="another network, config.data.targets"):
         run(config, tmp_path / "run", data__targets=turned)
-    with pytest.raises(InputError, match="another loss, config.loss.name"):
-        run(config, tmp_path / "run", loss__name="complex_rms")
+    with pytest.raises(InputError, match="another loss, config.loss.terms"):
+        run(config, tmp_path / "run", loss__terms={"complex_rms": 1.0})
 
 
 def test_a_finished_run_says_that_changes_come_too_late(
@@ -238,13 +238,13 @@ def test_the_best_checkpoint_outlives_newer_ones_until_the_songs_change(
     config: Config, tmp_path: Path
 ) -> None:
     tx = optim.make(config.optim, 1)
-    fresh = state.create(make_estimator(config), tx, seed=0, frames=16, ema=True)
+    fresh = state.create(make_estimator(config), tx, np.full(2, 0.5), seed=0, frames=16, ema=True)
     fresh = jax.tree.map(np.asarray, fresh)
 
     def save(source: str, losses: dict[int, float]) -> tuple[int | None, set[str]]:
         with Checkpoints(tmp_path, source=source, keep=2) as checkpoints:
             for step, loss in losses.items():
-                checkpoints.save(step, fresh, config=config, loss=loss)
+                checkpoints.save(step, fresh, config=config, scores={"loss": loss})
         with Checkpoints(tmp_path, read_only=True) as checkpoints:
             kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
             return checkpoints.best(), kept
@@ -297,6 +297,7 @@ def test_load_needs_no_config_and_prefers_the_average(config: Config, tmp_path: 
         "model": to_dict(stored)["model"],
         "augment": to_dict(stored)["augment"],
         "loss": to_dict(stored)["loss"],
+        "optim": to_dict(stored)["optim"],
     }
     with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
         best = checkpoints.best()

@@ -5,10 +5,12 @@ import jax.numpy as jnp
 
 from stemsep.config import ModelConfig
 from stemsep.errors import InputError
+from stemsep.models.layers import HEAVY
 from stemsep.models.ops import prefer_fast
 from stemsep.models.strided import StridedUNet
 from stemsep.models.unet import UNet
 
+__all__ = ["HEAVY", "NETWORKS", "build"]
 NETWORKS = {"unet": UNet, "strided": StridedUNet}
 
 
@@ -24,6 +26,7 @@ def build(
         raise InputError(f"model.name is {config.name!r}; the choices are {', '.join(NETWORKS)}")
     return NETWORKS[config.name](
         channels=channels, outputs=outputs, bins=bins, widths=tuple(config.widths),
-        dropout=config.dropout, norm_momentum=config.norm_momentum, bin_affine=config.bin_affine,
-        dtype=jnp.dtype(config.dtype), axis_name=axis_name, fast=prefer_fast(),
+        dropout=config.dropout, norm=config.norm, norm_momentum=config.norm_momentum,
+        bin_affine=config.bin_affine, dtype=jnp.dtype(config.dtype), axis_name=axis_name,
+        fast=prefer_fast(),
     )

@@ -1,13 +1,16 @@
 """The layers that both networks are made of: parameters around `ops`, and the padding law."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from stemsep.models import ops
 
+HEAVY = "heavy"  # the name of what takes long to compute, which rematerialisation keeps
 _KERNEL_INIT = nn.initializers.he_normal()
 
 
@@ -22,7 +25,8 @@ class Conv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _KERNEL_INIT, shape, jnp.float32)
-        return ops.conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype))
+        y_BTFC = ops.conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype))
+        return checkpoint_name(y_BTFC, HEAVY)
 
 
 class DownConv(nn.Module):
@@ -36,7 +40,9 @@ class DownConv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (5, 5, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _KERNEL_INIT, shape, jnp.float32)
-        return ops.down_conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        y_BTFC = ops.down_conv(
+            x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        return checkpoint_name(y_BTFC, HEAVY)
 
 
 class UpConv(nn.Module):
@@ -52,6 +58,7 @@ class UpConv(nn.Module):
         shape = (5, 5, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _up_init, shape, jnp.float32)
         y_BTFC = ops.up_conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        y_BTFC = checkpoint_name(y_BTFC, HEAVY)
         if not self.use_bias:
             return y_BTFC
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
@@ -61,21 +68,22 @@ class UpConv(nn.Module):
 class Dropout(nn.Module):
     """Dropout whose draws belong to a window's place in the global batch, not to a device.
 
-    So any number of devices drops the same, where `nn.Dropout` would draw alike on each of them.
-    axis_name: the mapped axis that the batch is split over, or None.
+    So any number of devices and of micro-batches drops the same, where `nn.Dropout` would draw
+    alike in each of them. windows: those places, int [B]; None: the batch is the global one.
     """
 
     rate: float
-    axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x_BTFC: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x_BTFC: jax.Array, windows: jax.Array | None, *, train: bool
+    ) -> jax.Array:
         if not train or not self.rate:
             return x_BTFC
         batch, *rest = x_BTFC.shape
-        first = jax.lax.axis_index(self.axis_name) * batch if self.axis_name else 0
         key = self.make_rng("dropout")
-        keys_B = jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(batch))
+        windows = jnp.arange(batch) if windows is None else windows
+        keys_B = jax.vmap(lambda i: jax.random.fold_in(key, i))(windows)
         kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, tuple(rest)))(keys_B)
         return jnp.where(kept, x_BTFC / (1 - self.rate), 0)
 
@@ -94,6 +102,22 @@ class BinAffine(nn.Module):
         scale_F1 = self.param("scale", nn.initializers.ones, (self.bins, 1), jnp.float32)
         offset_F1 = self.param("offset", nn.initializers.zeros, (self.bins, 1), jnp.float32)
         return x_BTFC * scale_F1.astype(x_BTFC.dtype) + offset_F1.astype(x_BTFC.dtype)
+
+
+def norm(
+    kind: str, channels: int, *, train: bool, momentum: float, axis_name: str | None, dtype: Any,
+    name: str,
+) -> nn.Module:
+    """Return the normalisation of a layer's `channels`.
+
+    kind: "batch" normalises by the statistics of the batch, averaged over the mapped axis
+    `axis_name`, and keeps running ones for use out of training; "group" (arXiv:1803.08494) by those
+    of up to 8 groups of channels of each window, whatever the batch.
+    """
+    if kind == "group":
+        return nn.GroupNorm(math.gcd(channels, 8), dtype=dtype, name=name)
+    return nn.BatchNorm(use_running_average=not train, momentum=momentum, dtype=dtype,
+                        axis_name=axis_name, name=name)
 
 
 def check_channels(x_BTFC: jax.Array, channels: int) -> None:

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from stemsep.models import layers
 from stemsep.models.layers import (
     BinAffine, DownConv, Dropout, UpConv, check_channels, pad_to_multiple
 )
@@ -21,12 +22,13 @@ class StridedUNet(nn.Module):
     Maps ``[B, T, F, C]`` to ``[B, T, F, outputs]`` for any frames and bins, without a last
     activation.
 
-    Encoder level: convolution, batch norm, leaky ReLU of slope 0.2. Decoder level: transposed
-    convolution, batch norm, ReLU, dropout in the first three, then the skip. The last transposed
+    Encoder level: convolution, normalisation, leaky ReLU of slope 0.2. Decoder level: transposed
+    convolution, normalisation, ReLU, dropout in the first three, then the skip. The last transposed
     convolution, with a bias, gives the outputs. widths: channels of the encoder's levels. fast: the
     form of the operators, see `ops`; it changes neither parameters nor results. axis_name: the
     mapped axis over which batch statistics are averaged in training. Collections "params" and
-    "batch_stats"; dropout draws from the stream "dropout".
+    "batch_stats"; dropout draws from the stream "dropout", for each window by its place in the
+    global batch, `windows`, int [B].
     """
 
     channels: int
@@ -34,6 +36,7 @@ class StridedUNet(nn.Module):
     bins: int
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.5
+    norm: str = "batch"
     norm_momentum: float = 0.99
     bin_affine: bool = False
     dtype: Any = jnp.float32
@@ -41,7 +44,9 @@ class StridedUNet(nn.Module):
     fast: bool = True
 
     @nn.compact
-    def __call__(self, x_BTFC: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x_BTFC: jax.Array, *, train: bool, windows: jax.Array | None = None
+    ) -> jax.Array:
         check_channels(x_BTFC, self.channels)
         frames, bins = x_BTFC.shape[1:3]
         x = x_BTFC.astype(self.dtype)
@@ -59,13 +64,13 @@ class StridedUNet(nn.Module):
             x = UpConv(self.widths[level], fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
             x = nn.relu(self._norm(x, train=train, name=f"up{level}_norm"))
             if len(skips) - level <= 3:
-                x = Dropout(self.dropout, axis_name=self.axis_name)(x, train=train)
+                x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
         last = UpConv(self.outputs, fast=self.fast, use_bias=True, dtype=self.dtype, name="last")
         return last(x)[:, :frames, :bins]
 
     def _norm(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        return nn.BatchNorm(
-            use_running_average=not train, momentum=self.norm_momentum, dtype=self.dtype,
-            axis_name=self.axis_name, name=name,
+        return layers.norm(
+            self.norm, x.shape[-1], train=train, momentum=self.norm_momentum,
+            axis_name=self.axis_name, dtype=self.dtype, name=name,
         )(x)

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stemsep.models import ops
+from stemsep.models import layers, ops
 from stemsep.models.layers import BinAffine, Conv, Dropout, UpConv, check_channels, pad_to_multiple
 
 
@@ -19,7 +19,7 @@ class UNet(nn.Module):
     widths: channels of each level, the last is the middle's. fast: the form of the operators, see
     `ops`; it changes neither parameters nor results. axis_name: the mapped axis over which batch
     statistics are averaged in training. Collections "params" and "batch_stats"; dropout draws from
-    the stream "dropout".
+    the stream "dropout", for each window by its place in the global batch, `windows`, int [B].
     """
 
     channels: int
@@ -27,6 +27,7 @@ class UNet(nn.Module):
     bins: int
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
     dropout: float = 0.4
+    norm: str = "batch"
     norm_momentum: float = 0.99
     bin_affine: bool = False
     dtype: Any = jnp.float32
@@ -34,7 +35,9 @@ class UNet(nn.Module):
     fast: bool = True
 
     @nn.compact
-    def __call__(self, x_BTFC: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, x_BTFC: jax.Array, *, train: bool, windows: jax.Array | None = None
+    ) -> jax.Array:
         check_channels(x_BTFC, self.channels)
         frames, bins = x_BTFC.shape[1:3]
         x = x_BTFC.astype(self.dtype)
@@ -51,7 +54,7 @@ class UNet(nn.Module):
             width = self.widths[level]
             x = UpConv(width, fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
             x = self._norm_relu(x, train=train, name=f"up{level}_norm")
-            x = Dropout(self.dropout, axis_name=self.axis_name)(x, train=train)
+            x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
             x = self._convs(x, width, train=train, name=f"merge{level}")
         y_BTFK = Conv(self.outputs, size=1, dtype=self.dtype, name="last")(x)
@@ -64,8 +67,8 @@ class UNet(nn.Module):
         return x
 
     def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        x = nn.BatchNorm(
-            use_running_average=not train, momentum=self.norm_momentum, dtype=self.dtype,
-            axis_name=self.axis_name, name=name,
+        x = layers.norm(
+            self.norm, x.shape[-1], train=train, momentum=self.norm_momentum,
+            axis_name=self.axis_name, dtype=self.dtype, name=name,
         )(x)
         return nn.relu(x)

@@ -1,0 +1,137 @@
+"""What a run is judged by while it trains: losses on fixed windows, and the SDR of whole songs.
+
+Both of the parameters as they are and of their average, where one is kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stemsep.batches import Batches
+from stemsep.config import Config
+from stemsep.estimate import Estimator, Variables
+from stemsep.metrics import Scores
+from stemsep.parallel import DataParallel
+from stemsep.separate import Separator
+from stemsep.state import TrainState
+from stemsep.steps import make_validation, members
+from stemsep.store import Record, Store
+
+SDR = "sdr"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a validation found.
+
+    scores: of each candidate ("raw", "ema") the losses, and where songs are separated "sdr" and
+    "sdr_<target>", in dB, None for a target that is silent in all of them. best: the candidate that
+    is better. heard: the waves of a song by what they are, [C, N], empty where none was separated
+    in this process.
+    """
+
+    scores: dict[str, dict[str, float | None]]
+    best: str
+    heard: dict[str, np.ndarray]
+
+    @property
+    def score(self) -> float:
+        """What ranks checkpoints, the higher the better: the mean SDR, else the negative loss."""
+        return rank(self.scores[self.best])
+
+
+def rank(scores: dict[str, float | None]) -> float:
+    """Return the mean SDR where there is one, else the negative loss: a higher one is better."""
+    sdr, loss = scores.get(SDR), scores["loss"]
+    assert loss is not None
+    return -loss if sdr is None else sdr
+
+
+class Validation:
+    """The validation of a run, made once and called as often as it is due.
+
+    Every process calls it at the same steps: the windows are spread over all devices, the songs
+    over the processes.
+    """
+
+    def __init__(self, store: Store, split: str, estimator: Estimator, alpha_S: np.ndarray,
+                 config: Config, devices: DataParallel) -> None:
+        self.config, self.devices, self._store = config, devices, store
+        self._windows = Batches(store, split, config, devices)
+        self._losses_of = devices.map(make_validation(estimator, alpha_S, config))
+        self.songs = spread(self._windows.records, config.train.validate_songs)
+        self._separator: Separator | None = None    # compiled when the first song is due
+
+    def __call__(self, train_state: TrainState, at_host: TrainState) -> Verdict:
+        """Judge a state on the devices and its copy of the host."""
+        scores = {name: self._losses(variables)
+                  for name, variables in train_state.candidates().items()}
+        heard: dict[str, np.ndarray] = {}
+        if self.songs:
+            candidates = at_host.candidates()
+            sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)))
+            for place, mix_CN, stems_SCN in self._own_songs():
+                for k, variables in enumerate(candidates.values()):
+                    estimates = self._separate(variables, mix_CN)
+                    sdr_KMS[k, place] = [
+                        sdr_or_nan(stem_CN, estimate_CN)
+                        for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
+                heard = heard or {"mixture": mix_CN, **estimates}
+            for name, sdr_MS in zip(candidates, self.devices.add_up(sdr_KMS)):
+                scores[name].update(mean_sdr(sdr_MS, list(self.config.targets)))
+        return Verdict(scores, max(scores, key=lambda name: rank(scores[name])), heard)
+
+    def _losses(self, variables: Variables) -> dict[str, float | None]:
+        """Return the mean losses over the fixed windows."""
+        count = self.config.train.validate_windows
+        running = [self._losses_of(variables, batch) for _, batch in self._windows.fixed(count)]
+        values = [self.devices.get(losses) for losses in running]
+        return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
+
+    def _own_songs(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Yield (place, mixture [C, N], targets [S, C, N]) of this process's share of the songs, at
+        the rate of training: the middle of each, as the store has it.
+        """
+        for place in range(self.devices.process, len(self.songs), self.devices.processes):
+            yield place, *self._waves(self.songs[place])
+
+    def _waves(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        stft, train = self._store.spec.stft, self.config.train
+        limit = int(train.validate_song_s * stft.sample_rate / stft.hop) + 1
+        frames = min(record.frames, max(limit, stft.n_fft // stft.hop + 1))
+        stems_STCF2 = self._store.read(
+            record, (record.frames - frames) // 2, frames,
+            stems=range(len(self._store.spec.stems))).result().astype(np.float32)
+        stems_SCTF = np.moveaxis(stems_STCF2[..., 0] + 1j * stems_STCF2[..., 1], 2, 1)
+        stems_SCN = stft.interior(stems_SCTF)
+        targets_SCN = np.stack([stems_SCN[own].sum(0) for own in members(self.config)])
+        return stems_SCN.sum(0), targets_SCN
+
+    def _separate(self, variables: Variables, mix_CN: np.ndarray) -> dict[str, np.ndarray]:
+        if self._separator is None:
+            alone = DataParallel(self.config.parallel, local=True)
+            self._separator = Separator(self.config, variables, devices=alone)
+        separator = self._separator.with_variables(variables)
+        return separator(mix_CN, self.config.audio.sample_rate)
+
+
+def spread(records: list[Record], count: int) -> list[Record]:
+    """Return up to `count` of the records, evenly spread over them."""
+    count = min(count, len(records))
+    return [records[(2 * i + 1) * len(records) // (2 * count)] for i in range(count)]
+
+
+def sdr_or_nan(reference_CN: np.ndarray, estimate_CN: np.ndarray) -> float:
+    """Return the SDR in dB, NaN for a silent reference."""
+    sdr = Scores().add(reference_CN, estimate_CN).sdr()
+    return np.nan if sdr is None else sdr
+
+
+def mean_sdr(sdr_MS: np.ndarray, targets: list[str]) -> dict[str, float | None]:
+    """Return the mean SDR of each target over the songs where it sounds, and the mean of those."""
+    means = {name: None if np.isnan(own).all() else float(np.nanmean(own))
+             for name, own in zip(targets, sdr_MS.T)}
+    heard = [mean for mean in means.values() if mean is not None]
+    return {SDR: float(np.mean(heard)) if heard else None,
+            **{f"{SDR}_{name}": mean for name, mean in means.items()}}
