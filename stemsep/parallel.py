@@ -94,6 +94,15 @@ class DataParallel:
         """Return the devices in words, as in "1 cpu" or "8 NVIDIA H100"."""
         return f"{self.size} {self.devices[0].device_kind}"
 
+    def facts(self) -> dict[str, Any]:
+        """Return what is stored about the devices of a run."""
+        return {
+            "device": self.devices[0].device_kind,
+            "devices": self.size,
+            "processes": self.processes,
+            "parallel": self.mapping,
+        }
+
     def check_batch(self, batch: int, field: str) -> None:
         """Raise InputError when a batch cannot be split evenly over the devices."""
         if batch % self.size:

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from stemsep import command, datasets, optim, parallel, preprocess, state
+from stemsep import command, datasets, optim, parallel, preprocess, provenance, state, stored
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, from_dict, to_dict
@@ -56,7 +56,8 @@ def train(config: Config, workdir: str | Path) -> Path:
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx)
         if devices.is_main and start < config.train.steps:
-            write_json(workdir / "config.json", to_dict(config))  # for people to read
+            write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
+            provenance.note_start(workdir, step=start, seed=config.seed, devices=devices.facts())
         train_state = devices.replicate(train_state)
         with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
                  seconds_a_step=seconds_a_step(config), get=devices.get) as log:

@@ -18,6 +18,8 @@ FLOORS = {
     "command": 0,
     "audio": 0,
     "files": 0,
+    "provenance": 0,
+    "stored": 0,
     "ffmpeg": 0,
     "headers": 0,
     "writer": 0,
@@ -60,6 +62,10 @@ SAME_FLOOR = {
     ("command", "section"),
     ("command", "errors"),
     ("command", "config"),
+    ("command", "stored"),
+    ("stored", "config"),
+    ("stored", "errors"),
+    ("stored", "section"),
     ("audio", "errors"),
     ("audio", "ffmpeg"),
     ("audio", "headers"),
@@ -154,7 +160,8 @@ def test_only_parallel_knows_devices(path: Path) -> None:
         "distributed",
     }
     jax_names = names & known
-    if room(path) in ("separate", "train", "batches", "evaluate", "pipeline", "stream"):
+    if room(path) in ("separate", "train", "batches", "evaluate", "pipeline", "stream",
+                      "provenance", "summary"):
         jax_names -= {"devices"}  # an argument's or attribute's name there: a DataParallel
     assert not jax_names, f"{path}: {sorted(jax_names)} belong in parallel.py"
 
