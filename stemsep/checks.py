@@ -55,6 +55,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.keep": (1, 1000),
     "train.validate_windows": (1, 10**6),
     "train.log_every": (1, 10**9),
+    "log.song_s": (0, 3600),
     "separate.overlap": (0, 0.95),
     "separate.batch": (1, 10**5),
 }

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from absl import flags
 
-from stemsep import command, datasets, optim, parallel, preprocess, provenance, state, stored
+from stemsep import command, datasets, optim, parallel, preprocess, provenance, sinks, state, stored
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, from_dict, to_dict
@@ -35,6 +35,7 @@ def train(config: Config, workdir: str | Path) -> Path:
     finite.
     """
     workdir, config = Path(workdir), with_recipe(config)
+    sinks.check(config)
     devices = DataParallel(config.parallel)
     devices.check_batch(config.train.batch, "config.train.batch")
     store = open_store(config, devices)
@@ -59,8 +60,11 @@ def train(config: Config, workdir: str | Path) -> Path:
             write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
             provenance.note_start(workdir, step=start, seed=config.seed, devices=devices.facts())
         train_state = devices.replicate(train_state)
+        wanted = devices.is_main and start < config.train.steps
+        outlets = sinks.make(config, workdir, start=start) if wanted else []
         with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
-                 seconds_a_step=seconds_a_step(config), get=devices.get) as log:
+                 seconds_a_step=seconds_a_step(config), get=devices.get,
+                 sinks=outlets, song_s=config.log.song_s) as log:
             for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
                 log.say(note)
             running: deque = deque()
