@@ -68,6 +68,8 @@ class Log:
     ) -> None:
         self._sinks, self._song_s = list(sinks), song_s
         self._heard: set[str] = set()  # songs whose mixture the sinks have
+        self._tflop, self._peak_tflops = 0.0, 0.0  # of a step, and of a second at most
+        self._on_speed: Callable[[float], None] | None = None
         self._seconds_a_step, self._visible, self._get = seconds_a_step, visible, get
         self._last: dict[str, Any] = {}  # of the newest step
         self._new: list[tuple[int, Any]] = []  # since the last log point
@@ -85,6 +87,17 @@ class Log:
         if self._file:
             self._file.close()
         self._tell(lambda sink: sink.close())
+
+    def measure(
+        self, *, flops: float, peak_tflops: float | None, on_speed: Callable[[float], None]
+    ) -> None:
+        """Begin to measure, now: log points tell the TFLOP/s of steps of so many floating point
+        operations, and the share of the peak where that is known.
+
+        on_speed: is called once with the steps a second, as soon as some were timed.
+        """
+        self._tflop, self._peak_tflops, self._on_speed = flops / 1e12, peak_tflops or 0.0, on_speed
+        self.pause()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -113,7 +126,14 @@ class Log:
             "audio_s_per_s": steps * self._seconds_a_step / elapsed_s,
             "input_wait": self._waited_s / elapsed_s,
         }
+        if self._tflop:
+            speed["tflops"] = speed["steps_per_s"] * self._tflop
+        if self._tflop and self._peak_tflops:
+            speed["peak_share"] = speed["tflops"] / self._peak_tflops
         self._due, self._new = (self._new, speed), []
+        if steps and self._on_speed:
+            told, self._on_speed = self._on_speed, None
+            told(speed["steps_per_s"])
         self.pause()
 
     def flush(self) -> None:
@@ -201,9 +221,11 @@ class Log:
         )
         stems = " + ".join(f"{name.removeprefix('loss_')} {value:.4f}"
                            for name, value in mean.items() if name.startswith("loss_"))
+        share = f" ({100 * speed['peak_share']:.1f} %)" if "peak_share" in speed else ""
+        tflops = f", {speed['tflops']:.3g} TFLOP/s{share}" if "tflops" in speed else ""
         self._bar.set_postfix_str(
             f"loss {mean['loss']:.4f} ({stems}), gradient {mean['gradient_norm']:.2g}, "
-            f"{speed.get('audio_s_per_s', 0):.0f}x real time, "
+            f"{speed.get('audio_s_per_s', 0):.0f}x real time{tflops}, "
             f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
             refresh=False,
         )

@@ -3,34 +3,40 @@
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 import jax
 import numpy as np
 import optax
 from absl import flags
 
-from stemsep import command, datasets, optim, parallel, preprocess, provenance, sinks, state, stored
+from stemsep import (
+    command, datasets, optim, parallel, preprocess, sinks, state, stored, summary, tracing
+)
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
 from stemsep.estimate import Estimator, make_estimator
 from stemsep.files import write_json
-from stemsep.log import Log, check_finite
+from stemsep.log import Log, Sink, check_finite
 from stemsep.parallel import AXIS, DataParallel
 from stemsep.state import TrainState
 from stemsep.steps import make_train_step, make_validation, stem_weights
 from stemsep.store import Store
 from stemsep.store.places import place
+from stemsep.tracing import Trace
 
 AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
 
-def train(config: Config, workdir: str | Path) -> Path:
+def train(
+    config: Config, workdir: str | Path, *, profile: tuple[int, int] | None = None
+) -> Path:
     """Train the network of a checked configuration, or go on where its workdir stopped.
 
-    Returns the workdir. A missing store is built first. Raises InputError when the workdir holds
+    profile: the first and the last step of which a trace is written. Returns the workdir. A missing
+    store is built first. Raises InputError when the workdir holds
     another network, when the batch does not divide over the devices, and when the loss stops being
     finite.
     """
@@ -56,25 +62,36 @@ def train(config: Config, workdir: str | Path) -> Path:
         workdir, source=config.data.source, keep=config.train.keep
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx)
-        if devices.is_main and start < config.train.steps:
+        unfinished = start < config.train.steps
+        outlets: list[Sink] = []
+        if devices.is_main and unfinished:
             write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
-            provenance.note_start(workdir, step=start, seed=config.seed, devices=devices.facts())
+            outlets = sinks.make(config, workdir, start=start)
         train_state = devices.replicate(train_state)
-        wanted = devices.is_main and start < config.train.steps
-        outlets = sinks.make(config, workdir, start=start) if wanted else []
-        with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
-                 seconds_a_step=seconds_a_step(config), get=devices.get,
-                 sinks=outlets, song_s=config.log.song_s) as log:
-            for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
+        with (
+            Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
+                seconds_a_step=seconds_a_step(config), get=devices.get,
+                sinks=outlets, song_s=config.log.song_s) as log,
+            Trace(workdir, profile, start=start, stop=config.train.steps,
+                  visible=devices.is_main) as trace,
+        ):
+            for note in filter(None, [*notes, trace.note]):
                 log.say(note)
+            if unfinished:
+                log.say(f"compiling the step for {devices.describe()}")
+                step_fn = devices.compiled(step_fn, train_state, batches.example())
+                summary.begin(log, workdir, config, batches, checked, devices, train_state,
+                              alpha_S, step_fn, start=start)
             running: deque = deque()
             stream = batches.stream(start, config.train.steps)
             done = start
             while done < config.train.steps:
                 with log.waiting():
                     _, batch = next(stream)
+                trace.before(done + 1)
                 train_state, metrics = step_fn(train_state, batch)
                 done += 1
+                trace.after(done, metrics)
                 log.step(done, metrics)
                 running.append(metrics)
                 if len(running) > AHEAD:
@@ -179,38 +196,23 @@ def due(done: int, every: int) -> bool:
     return done % every == 0
 
 
-def summary(
-    config: Config, batches: Batches, devices: DataParallel, params: Any, alpha_S: np.ndarray
-) -> str:
-    """Return what a run starts with, in one line."""
-    count = sum(x.size for x in jax.tree.leaves(params))
-    hours = (
-        sum(record.frames for record in batches.records)
-        * config.audio.hop
-        / config.audio.sample_rate
-        / 3600
-    )
-    weights = ", ".join(f"{name} {alpha:.3f}" for name, alpha in zip(config.targets, alpha_S))
-    return (
-        f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; "
-        f"{hours:.2f} h of {len(batches.records)} tracks, {batches.depth} batches of "
-        f"{batches.batch_bytes / 1e6:.0f} MB read ahead; weights: {weights}"
-    )
-
-
 def main() -> None:
     """Run the command."""
     config_flag = command.define_config()
     workdir_flag = flags.DEFINE_string(
         "workdir", None, "where checkpoints and the log go; default: runs/<config.name>"
     )
+    profile_flag = flags.DEFINE_string(
+        "profile_steps", "", "first:last, steps of which a trace is written to WORKDIR/profile"
+    )
 
     def run(argv: list[str]) -> None:
         command.no_arguments(argv)
         config = command.checked_config(config_flag)
+        profile = tracing.parse(profile_flag.value)
         parallel.prepare()
         begin_s = time.perf_counter()
-        workdir = train(config, workdir_flag.value or f"runs/{config.name}")
+        workdir = train(config, workdir_flag.value or f"runs/{config.name}", profile=profile)
         if DataParallel().is_main:
             minutes = (time.perf_counter() - begin_s) / 60
             print(f"trained in {minutes:.1f} min; the run is {workdir}")
