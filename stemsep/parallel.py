@@ -14,6 +14,7 @@ import jaxlib
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from stemsep import flops
 from stemsep.errors import InputError
 
 AXIS = "data"
@@ -66,7 +67,7 @@ class Program:
 
     call: Callable
     compile_s: float  # or the time to load it from the cache of compiled programs
-    flops: float  # of one call on all devices, counting a loop's body once; 0: not known
+    flops: float  # of one call, on all devices
     argument_bytes: int  # of one device, state and batch
     temp_bytes: int  # of one device, what is computed between
 
@@ -221,12 +222,10 @@ class DataParallel:
         up.
         """
         begin_s = time.perf_counter()
-        lowered = mapped.lower(*arguments)  # type: ignore[attr-defined]
-        program = lowered.compile()
+        program = mapped.lower(*arguments).compile()  # type: ignore[attr-defined]
         compile_s = time.perf_counter() - begin_s
-        # A compiled program may hide its convolutions in calls of a library, which count nothing.
-        costs = [stage.cost_analysis() or {} for stage in (lowered, program)]
-        flops = max(cost.get("flops", 0.0) for cost in costs)
+        # Both count what is done at least: the compiler all operations, but see flops.py.
+        counts = (program.cost_analysis() or {}).get("flops", 0.0), flops.count(mapped, *arguments)
         memory = program.memory_analysis()
         # Of several processes pmap makes global arrays first, which its program by itself does not;
         # its first call then finds the program in the cache.
@@ -234,7 +233,7 @@ class DataParallel:
         return Program(
             call=mapped if global_arrays else program,
             compile_s=compile_s,
-            flops=max(0.0, flops) * self.size,
+            flops=max(counts) * self.size,
             argument_bytes=memory.argument_size_in_bytes if memory else 0,
             temp_bytes=memory.temp_size_in_bytes if memory else 0,
         )

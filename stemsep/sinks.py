@@ -18,6 +18,7 @@ from stemsep.errors import InputError
 from stemsep.log import Sink
 
 TENSORBOARD, WANDB = "tensorboard", "wandb"  # folders in the workdir
+_FLUSH_S = 10.0  # curves are on the disk after so long at most; each time it is waited for
 
 
 def check(config: Config) -> None:
@@ -66,14 +67,15 @@ class TensorBoard:
         self._writer = EventsWriter(str(folder / "events"), filename_suffix=suffix)
         # TensorBoard then forgets what an interrupted run wrote of these steps.
         self._event(start + 1, session_log=SessionLog(status=SessionLog.START))
-        self._writer.flush()
+        self._flush()
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         from tensorboardX import summary
 
         for name, value in values.items():
             self._event(step, summary=summary.scalar(name, value))
-        self._writer.flush()
+        if time.monotonic() - self._flushed_s > _FLUSH_S:
+            self._flush()
 
     def text(self, step: int, name: str, text: str) -> None:
         from tensorboardX import summary
@@ -81,7 +83,7 @@ class TensorBoard:
         # Markdown: four spaces keep the lines and columns.
         kept = "".join(f"    {line}\n" for line in text.splitlines())
         self._event(step, summary=summary.text(name, kept))
-        self._writer.flush()
+        self._flush()
 
     def song(self, step: int, name: str, picture_HWC: np.ndarray, waves: Mapping[str, np.ndarray],
              rate: int) -> None:
@@ -92,10 +94,14 @@ class TensorBoard:
         for part, wave_CN in waves.items():
             audio = summary.audio(f"songs/{name}/{part}", wave_CN.T, sample_rate=rate)
             self._event(step, summary=audio)
-        self._writer.flush()
+        self._flush()
 
     def close(self) -> None:
         self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.flush()
+        self._flushed_s = time.monotonic()
 
     def _event(self, step: int, **content: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event

@@ -103,7 +103,7 @@ def text(known: Mapping[str, Any]) -> str:
     limit = f" of {size_text(memory['device'])}" if memory["device"] else ""
     ahead = known["read_ahead"]
     peak = f", peak {step['peak_tflops']:,.0f} TFLOP/s" if step["peak_tflops"] else ""
-    flops = f", {step['flops'] / 1e9:,.4g} GFLOP{peak}" if step["flops"] else ""
+    flops = f", {step['flops'] / 1e9:,.3g} GFLOP{peak}" if step["flops"] else ""
     origin = known["origin"]
     versions = [f"{name} {version}" for name, version in origin["versions"].items() if version]
     rows = {

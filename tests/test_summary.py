@@ -1,6 +1,9 @@
 """What a run says of itself at its start: sizes, speed, and the share of what a device can do."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -164,3 +167,26 @@ def test_sizes_for_people(count: float, text: str) -> None:
 @pytest.mark.parametrize("seconds, text", [(40, "40 s"), (840, "14 min"), (8280, "2.3 h")])
 def test_times_for_people(seconds: float, text: str) -> None:
     assert summary.span(seconds) == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
+def test_of_several_processes_one_tells(tmp_path: Path, mapping: str) -> None:
+    """Two processes of two devices: one summary, one line of each start, one file of events."""
+    config = runs.tiny(tmp_path)
+    config.parallel, config.log.tensorboard = mapping, True
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+    done = subprocess.run(
+        [runs.ROOT / "launch" / "local.sh", "2", sys.executable, "-m", "stemsep.train",
+         f"--config={tmp_path}", f"--workdir={tmp_path / 'run'}", "--profile_steps=2:3"],
+        env={**os.environ, "PYTHONPATH": str(runs.ROOT), "JAX_PLATFORMS": "cpu", "DEVICES": "2"},
+        capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("parameters on 4 cpu in 2 processes") == 1
+    assert done.stdout.count("to go for 6 steps") == 1
+    known = json.loads((tmp_path / "run" / summary.FILE).read_text())
+    assert known["devices"] == {"device": "cpu", "devices": 4, "processes": 2, "parallel": mapping}
+    assert known["step"]["flops"] > 0 and known["memory_bytes"]["step_between"] > 0
+    assert len((tmp_path / "run" / "run.jsonl").read_text().splitlines()) == 1
+    for pattern in ("tensorboard/*", "profile/**/*.xplane.pb"):
+        assert len(list((tmp_path / "run").glob(pattern))) == 1
