@@ -7,7 +7,8 @@ the log goes on without it.
 import importlib.util
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ TENSORBOARD, WANDB = "tensorboard", "wandb"  # folders in the workdir
 _FLUSH_S = 10.0  # curves are on the disk after so long at most; each time it is waited for
 
 
-def check(config: Config) -> None:
-    """Raise InputError where a sink that the configuration wants is not installed."""
+def check(config: Config, *, main: bool = True) -> None:
+    """Raise InputError where a sink that the configuration wants is not installed, or where the
+    main process is not logged in at Weights & Biases, which may ask for it at a terminal.
+    """
     wanted = {"tensorboard": config.log.tensorboard and ("tensorboardX", "matplotlib"),
               "wandb": config.log.wandb and ("wandb", "matplotlib")}
     for name, packages in wanted.items():
@@ -33,6 +36,12 @@ def check(config: Config) -> None:
                 f"config.log.{name} needs what is not installed: pip install {' '.join(missing)}; "
                 f"or train without it, --config.log.{name}={off}"
             )
+    if config.log.wandb and main:
+        import wandb
+
+        if wandb.setup().settings.mode not in ("offline", "disabled", "dryrun"):
+            with _in_words(config):
+                wandb.login()
 
 
 def make(config: Config, workdir: Path, *, start: int) -> list[Sink]:
@@ -124,15 +133,9 @@ class WeightsAndBiases:
         kept = folder / "id"
         if not kept.exists():
             kept.write_text(secrets.token_hex(4))
-        try:
+        with _in_words(config):
             self._run = wandb.init(project=config.log.wandb, name=config.name, dir=str(workdir),
                                    id=kept.read_text().strip(), resume="allow")
-        except (wandb.Error, OSError) as problem:
-            said = " ".join(str(problem).split())
-            raise InputError(
-                f"config.log.wandb {config.log.wandb!r}: {said}; run `wandb login`, or set "
-                "WANDB_MODE=offline"
-            ) from problem
         self._run.config.update(to_dict(config), allow_val_change=True)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -164,6 +167,21 @@ class WeightsAndBiases:
             self._run.log(values, step=step)
         except wandb.Error as problem:
             raise OSError(str(problem)) from problem
+
+
+@contextmanager
+def _in_words(config: Config) -> Iterator[None]:
+    """Turn what W&B refuses into an InputError."""
+    import wandb
+
+    try:
+        yield
+    except (wandb.Error, OSError) as problem:
+        said = " ".join(str(problem).split()).rstrip(".")
+        raise InputError(
+            f"config.log.wandb {config.log.wandb!r}: {said}; run `wandb login`, or set "
+            "WANDB_MODE=offline"
+        ) from problem
 
 
 def _installed(package: str) -> bool:

@@ -41,8 +41,8 @@ def train(
     finite.
     """
     workdir, config = Path(workdir), with_recipe(config)
-    sinks.check(config)
     devices = DataParallel(config.parallel)
+    sinks.check(config, main=devices.is_main)
     devices.check_batch(config.train.batch, "config.train.batch")
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
@@ -65,8 +65,8 @@ def train(
         unfinished = start < config.train.steps
         outlets: list[Sink] = []
         if devices.is_main and unfinished:
-            write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
             outlets = sinks.make(config, workdir, start=start)
+            write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
         train_state = devices.replicate(train_state)
         with (
             Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
