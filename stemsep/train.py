@@ -36,9 +36,9 @@ def train(
     """Train the network of a checked configuration, or go on where its workdir stopped.
 
     profile: the first and the last step of which a trace is written. Returns the workdir. A missing
-    store is built first. Raises InputError when the workdir holds
-    another network, when the batch does not divide over the devices, and when the loss stops being
-    finite.
+    store is built first. Raises InputError when the workdir holds another network, when the batch
+    does not divide over the devices, when a sink of the log is missing, and when the loss stops
+    being finite.
     """
     workdir, config = Path(workdir), with_recipe(config)
     devices = DataParallel(config.parallel)
