@@ -1,13 +1,8 @@
 """How every benchmark takes the time: warmed up, waited for, in turns, and told in one line."""
 
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import resource
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -15,7 +10,7 @@ from typing import Any, Callable, Mapping
 import jax
 from absl import flags
 
-from stemsep import command
+from stemsep import command, provenance
 
 # The threads of one framework may spin for a while after their work: let them come to rest first.
 _REST_S = 0.25
@@ -85,17 +80,10 @@ def summary(seconds: list[float]) -> dict[str, float | int]:
 
 def machine(*packages: str) -> dict[str, Any]:
     """Return what a number depends on: the device, the versions of packages, the git revision."""
-    device = jax.devices()[0]
     return {
-        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "device": device.device_kind,
+        "device": jax.devices()[0].device_kind,
         "devices": jax.device_count(),
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "revision": _revision(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        **provenance.machine(*packages),
     }
 
 
@@ -123,28 +111,3 @@ def write(path: str, line: dict[str, Any]) -> None:
 
 def _process_peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def _revision() -> str:
-    """Return the git revision, with a plus where the working tree differs; "" outside of git."""
-    folder = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(folder), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = "+" if git("status", "--porcelain") else ""
-        return git("rev-parse", "--short=12", "HEAD") + changed
-    except (OSError, subprocess.CalledProcessError):
-        return ""

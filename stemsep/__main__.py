@@ -9,7 +9,7 @@ from pathlib import Path
 
 from absl import flags
 
-from stemsep import audio, command, evaluate, parallel
+from stemsep import audio, command, evaluate, parallel, sinks
 from stemsep.errors import InputError
 from stemsep.pipeline import Pipeline
 
@@ -25,8 +25,9 @@ def main() -> None:
     def run(arguments: list[str]) -> None:
         command.no_arguments(arguments)
         pipeline = Pipeline(command.checked_config(config_flag), workdir=workdir.value)
+        sinks.check(pipeline.config)  # before an hour of work, not after it
         if song.value:
-            audio.probe(song.value)  # before an hour of work, not after it
+            audio.probe(song.value)
         parallel.prepare()
         parallel.one_process("python -m stemsep")
         begin_s = time.perf_counter()

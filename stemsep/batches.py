@@ -138,6 +138,10 @@ class Batches:
                          batch=count * c.train.batch, stems=len(self._store.spec.stems), remix=0.0)
         return self._ahead((number, part, None) for number, part in enumerate(np.split(ids, count)))
 
+    def example(self) -> Any:
+        """Return a batch of silence on the devices, of the shapes that all have."""
+        return self._devices.put({"stems": np.zeros(self._shape, np.float16)})
+
     def ids(self, step: int) -> np.ndarray:
         """Return the windows of the global batch of a step of training, as `window_ids` does."""
         c = self._config

@@ -79,6 +79,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.patience": (0, 10**6),
     "train.nonfinite_limit": (1, 10**6),
     "train.log_every": (1, 10**9),
+    "log.song_s": (0, 3600),
     "separate.overlap": (0, 0.95),
     "separate.batch": (1, 10**5),
 }

@@ -11,11 +11,13 @@ import os
 import runpy
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any, Callable
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from stemsep import stored
 from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.section import Section, unknown
@@ -45,7 +47,10 @@ config_flags.register_flag_parser_for_type(dict, DictParser())
 def define_config() -> flags.FlagHolder:
     """Define --config FILE and its overrides; the holder's value goes through `checked_config`."""
     holder = config_flags.DEFINE_config_file(
-        "config", None, "a file in configs/; override with --config.train.steps=3"
+        "config",
+        None,
+        "a file in configs/, or a run (runs/demo or its config.json); override with "
+        "--config.train.steps=3",
     )
     flags.FLAGS.register_key_flag_for_module(
         sys.argv[0], flags.FLAGS["config"]
@@ -81,6 +86,7 @@ def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> Non
     def parse(argv: list[str]) -> list[str]:
         if config:
             check_overrides(argv)
+            argv = with_loader(argv)
         return app.parse_flags_with_usage(argv)
 
     try:
@@ -108,19 +114,43 @@ def describe(problem: OSError) -> str:
 
 def check_overrides(argv: list[str]) -> None:
     """Raise InputError when --config is no good file, or an override names no setting."""
-    for position, argument in enumerate(argv):
-        name, given, value = argument.lstrip("-").partition("=")
-        if not argument.startswith("-"):
-            continue
-        if name == "config":
-            following = argv[position + 1] if position + 1 < len(argv) else ""
-            _check_file(value if given else following)
-        elif name.startswith(("config.", "noconfig.")):
+    for argument in argv:
+        name = argument.lstrip("-").partition("=")[0]
+        if argument.startswith("-") and name.startswith(("config.", "noconfig.")):
             _check_override(name.removeprefix("no").removeprefix("config."))
+    for _, path in _config_files(argv):
+        _check_file(path)
+
+
+def with_loader(argv: list[str]) -> list[str]:
+    """Return the arguments with a run that --config names given to `stored.get_config`: the flag
+    itself knows Python files only, and what stands after a colon is theirs to read.
+    """
+    argv = list(argv)
+    for place, path in _config_files(argv):
+        if stored.is_run(path):
+            argv[place] = argv[place].removesuffix(path) + f"{stored.__file__}:{path}"
+    return argv
+
+
+def _config_files(argv: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the place of each argument that ends in a path given as --config, and the path."""
+    for place, argument in enumerate(argv):
+        name, given, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and name == "config":
+            if given:
+                yield place, value
+            elif place + 1 < len(argv):
+                yield place + 1, argv[place + 1]
+            else:
+                raise InputError("--config is given no file, as in --config configs/demo.py")
 
 
 def _check_file(path: str) -> None:
     """Run a configuration file, so that a mistake in it is told with its line, not as a trace."""
+    if stored.is_run(path):
+        stored.get_config(path)
+        return
     if not os.path.isfile(path):
         raise InputError(f"--config {path}: no such file; the configurations are in configs/")
     try:

@@ -161,6 +161,15 @@ class TrainConfig(Section):
 
 
 @dataclass
+class LogConfig(Section):
+    """Where the log of a run goes, beside the console and log.jsonl."""
+
+    tensorboard: bool = False  # to <workdir>/tensorboard; needs the extra "tensorboard"
+    wandb: str = ""  # the project in Weights & Biases; empty: none; needs the extra "wandb"
+    song_s: float = 10.0  # of each validation song there: spectrograms and audio; 0: none
+
+
+@dataclass
 class SeparateConfig(Section):
     """How windows cover a song, and how many are separated at once."""
 
@@ -182,6 +191,7 @@ class Config(Section):
     loss: LossConfig = field(default_factory=LossConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    log: LogConfig = field(default_factory=LogConfig)
     separate: SeparateConfig = field(default_factory=SeparateConfig)
 
     @property

@@ -1,20 +1,47 @@
-"""What a run tells: a progress bar, lines on the console, and log.jsonl. The main process only."""
+"""What a run tells: a progress bar, lines on the console, log.jsonl, and what else the log goes to.
+The main process only.
+"""
 
+import errno
 import json
 import math
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Protocol
 
 import numpy as np
 from tqdm import tqdm
 
+from stemsep import pictures
 from stemsep.errors import InputError
 
 _CANDIDATES = {"raw": "parameters", "ema": "averaged parameters"}
+# What of a line of log.jsonl depends on the machine, and differs between two runs that train alike.
+SPEEDS = ("steps_per_s", "audio_s_per_s", "input_wait", "tflops", "peak_share")
+
+
+class Sink(Protocol):
+    """What the log goes to as well. Its methods raise OSError where it cannot be written to."""
+
+    name: str  # as people know it
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Take numbers of a step, named as in "train/loss"."""
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Take lines of text."""
+
+    def song(self, step: int, name: str, picture_HWC: np.ndarray, waves: Mapping[str, np.ndarray],
+             rate: int) -> None:
+        """Take a picture of a song, uint8, and waves, float32 [C, N] within ±1 of 1 or 2 channels.
+        """
+
+    def close(self) -> None:
+        """Write what is left."""
 
 
 class Log:
@@ -23,7 +50,9 @@ class Log:
     Metrics of the steps stay on the device until the next log point, so reading them never holds up
     the loop; a loss that is not finite is therefore found one log point late, and the step it came
     from is named. `get` brings metrics from the device to the host. skips_allowed: how many steps
-    in a row may say that they were "skipped".
+    in a row may say that they were "skipped". song_s: seconds of each song that the sinks get.
+    Where log.jsonl or a sink cannot be written to, as on a full disk, that is said once, and
+    training goes on.
     """
 
     def __init__(
@@ -36,15 +65,21 @@ class Log:
         visible: bool,
         get: Callable[[Any], Any],
         skips_allowed: int = 0,
+        sinks: Sequence[Sink] = (),
+        song_s: float = 10.0,
     ) -> None:
         self._skips_allowed, self._skipped = skips_allowed, 0  # in a row, until now
+        self._sinks, self._song_s = list(sinks), song_s
+        self._heard: set[str] = set()  # songs whose mixture the sinks have
+        self._tflop, self._peak_tflops = 0.0, 0.0  # of a step, and of a second at most
+        self._on_speed: Callable[[float], None] | None = None
         self._seconds_a_step, self._visible, self._get = seconds_a_step, visible, get
         self._last: dict[str, Any] = {}  # of the newest step
         self._new: list[tuple[int, Any]] = []  # since the last log point
         # Of the log point before, still to be read: its steps and their speed.
         self._due: tuple[list[tuple[int, Any]], dict[str, float]] = [], {}
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
-        self._file = open_log(workdir / "log.jsonl", start) if visible else None
+        self._file = Lines(workdir / "log.jsonl", start) if visible else None
         self._bar = progress(steps, "train", unit="step", initial=start, visible=visible)
 
     def __enter__(self) -> "Log":
@@ -54,6 +89,18 @@ class Log:
         self._bar.close()
         if self._file:
             self._file.close()
+        self._tell(lambda sink: sink.close())
+
+    def measure(
+        self, *, flops: float, peak_tflops: float | None, on_speed: Callable[[float], None]
+    ) -> None:
+        """Begin to measure, now: log points tell the TFLOP/s of steps of so many floating point
+        operations, and the share of the peak where that is known.
+
+        on_speed: is called once with the steps a second, as soon as some were timed.
+        """
+        self._tflop, self._peak_tflops, self._on_speed = flops / 1e12, peak_tflops or 0.0, on_speed
+        self.pause()
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
@@ -82,7 +129,14 @@ class Log:
             "audio_s_per_s": steps * self._seconds_a_step / elapsed_s,
             "input_wait": self._waited_s / elapsed_s,
         }
+        if self._tflop:
+            speed["tflops"] = speed["steps_per_s"] * self._tflop
+        if self._tflop and self._peak_tflops:
+            speed["peak_share"] = speed["tflops"] / self._peak_tflops
         self._due, self._new = (self._new, speed), []
+        if steps and self._on_speed:
+            told, self._on_speed = self._on_speed, None
+            told(speed["steps_per_s"])
         self.pause()
 
     def flush(self) -> None:
@@ -91,10 +145,43 @@ class Log:
         self._read_due()
 
     def write(self, record: dict[str, Any]) -> None:
-        """Write one line of log.jsonl."""
+        """Write one line of log.jsonl, and its numbers to the sinks; the record has a "step"."""
         if self._file:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
+            self._file.write(record)
+            if self._file.failed_now:
+                self.say(f"{self._file.failed_now}; training goes on")
+        values = {
+            group(name): value for name, value in record.items()
+            if name != "step" and isinstance(value, (int, float))
+        }
+        self._tell(lambda sink: sink.scalars(record["step"], values))
+
+    def text(self, step: int, name: str, text: str) -> None:
+        """Give the sinks a text, which the console has been told."""
+        self._tell(lambda sink: sink.text(step, name, text))
+
+    def songs(
+        self, step: int, songs: Mapping[str, Mapping[str, np.ndarray]], rate: int
+    ) -> None:
+        """Give the sinks what a step makes of songs: their spectrograms, and what one hears.
+
+        songs: name -> {"mixture": wave, stem: wave, ...}, float32 [C, N]. The sinks get the first
+        `song_s` seconds, and the audio of a mixture, which stays the same, only once. What it takes
+        is no training time.
+        """
+        if not (self._sinks and self._song_s):
+            return
+        for name, waves in songs.items():
+            shown = {part: wave_CN[:, :round(self._song_s * rate)]
+                     for part, wave_CN in waves.items()}
+            drawn = pictures.figure(shown, rate, title=f"{name}, step {step}", max_s=self._song_s)
+            picture_HWC = pictures.pixels(drawn)
+            peak = max(1.0, *(float(np.abs(wave_CN[:2]).max()) for wave_CN in shown.values()))
+            heard = {part: wave_CN[:2] / peak for part, wave_CN in shown.items()
+                     if part != "mixture" or name not in self._heard}
+            self._heard.add(name)
+            self._tell(lambda sink: sink.song(step, name, picture_HWC, heard, rate))
+        self.pause()
 
     def validation(self, step: int, scores: dict[str, dict[str, float | None]], *, best: str,
                    best_score: float) -> None:
@@ -118,6 +205,15 @@ class Log:
         if self._visible:
             self._bar.write(text)
 
+    def _tell(self, tell: Callable[[Sink], None]) -> None:
+        for sink in list(self._sinks):
+            try:
+                tell(sink)
+            except OSError as problem:
+                self._sinks.remove(sink)
+                self.say(f"{sink.name} cannot be written to ({problem.strerror or problem}) and "
+                         "gets nothing more of this run; training goes on")
+
     def _read_due(self) -> None:
         (pending, speed), self._due = self._due, ([], {})
         if not pending:
@@ -134,9 +230,11 @@ class Log:
             return
         stems = " + ".join(f"{name.removeprefix('loss_')} {value:.4f}"
                            for name, value in mean.items() if name.startswith("loss_"))
+        share = f" ({100 * speed['peak_share']:.1f} %)" if "peak_share" in speed else ""
+        tflops = f", {speed['tflops']:.3g} TFLOP/s{share}" if "tflops" in speed else ""
         self._bar.set_postfix_str(
             f"loss {mean['loss']:.4f} ({stems}), gradient {mean['gradient_norm']:.2g}, "
-            f"{speed.get('audio_s_per_s', 0):.0f}x real time, "
+            f"{speed.get('audio_s_per_s', 0):.0f}x real time{tflops}, "
             f"{100 * speed.get('input_wait', 0):.1f} % waiting for input",
             refresh=False,
         )
@@ -187,17 +285,47 @@ def progress(
     )
 
 
-def open_log(path: Path, start: int) -> Any:
-    """Open log.jsonl for appending, without what an interrupted run wrote after step `start`."""
-    kept = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= start:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                pass  # the line that a killed run left unfinished
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text("".join(kept))
-    os.replace(scratch, path)
-    return open(path, "a")
+def group(name: str) -> str:
+    """Return the name of a number with its group: "train/loss", "validation/loss", "speed/..."."""
+    if name in SPEEDS:
+        return f"speed/{name}"
+    if name.startswith("validation_"):
+        return f"validation/{name.removeprefix('validation_')}"
+    return f"train/{name}"
+
+
+class Lines:
+    """log.jsonl, opened for appending, without what an interrupted run wrote after step `start`.
+
+    A line that cannot be written is lost; `failed_now` then says why, once, until one was written.
+    """
+
+    def __init__(self, path: Path, start: int) -> None:
+        kept = []
+        if path.exists():
+            for line in path.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= start:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError, TypeError):
+                    pass  # the line that a killed run left unfinished
+        scratch = path.with_suffix(".tmp")
+        scratch.write_text("".join(kept))
+        os.replace(scratch, path)
+        self._path, self._broken, self.failed_now = path, False, ""
+        self._file = open(path, "ab", buffering=0)
+
+    def write(self, record: dict[str, Any]) -> None:
+        line = (b"\n" if self._broken else b"") + json.dumps(record).encode() + b"\n"
+        self.failed_now = ""
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._broken = False
+        except OSError as problem:
+            if not self._broken:
+                self.failed_now = f"{self._path} cannot be written to ({problem.strerror})"
+            self._broken = True
+
+    def close(self) -> None:
+        self._file.close()

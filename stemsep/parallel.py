@@ -5,6 +5,8 @@ A step is written for one device; its only collectives are means over the axis `
 """
 
 import os
+import time
+from dataclasses import dataclass
 from typing import Any, Callable
 
 import jax
@@ -12,9 +14,65 @@ import jaxlib
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from stemsep import flops
 from stemsep.errors import InputError
 
 AXIS = "data"
+
+# The most TFLOP/s of a device by the beginning of its kind, dense: (bfloat16, float32). Of GPUs
+# from the data sheets of NVIDIA (H100, H200, A100, L4, T4, V100; theirs with sparsity, halved),
+# where float32 is what JAX computes it with unless told otherwise: TF32 from Ampere on. None where
+# it has no such units. Of TPUs from cloud.google.com/tpu/docs (a page each of v2 to v6e), a core of
+# v2 and v3, where two make a chip; float32 is multiplied in one pass of bfloat16 there.
+PEAK_TFLOPS: dict[str, tuple[float | None, float]] = {
+    "NVIDIA H200 NVL": (835.5, 417.5),
+    "NVIDIA H200": (989.5, 494.5),
+    "NVIDIA H100 NVL": (835.5, 417.5),
+    "NVIDIA H100 PCIe": (756.5, 378.0),
+    "NVIDIA H100": (989.5, 494.5),
+    "NVIDIA A100": (312.0, 156.0),
+    "NVIDIA L4": (121.0, 60.0),
+    "Tesla T4": (None, 8.1),
+    "Tesla V100-PCIE": (None, 14.0),
+    "Tesla V100": (None, 15.7),
+    "TPU v2": (22.5, 22.5),
+    "TPU v3": (61.5, 61.5),
+    "TPU v4": (275.0, 275.0),
+    "TPU v5 lite": (197.0, 197.0),
+    "TPU v5e": (197.0, 197.0),
+    "TPU v5": (459.0, 459.0),
+    "TPU v5p": (459.0, 459.0),
+    "TPU v6 lite": (918.0, 918.0),
+    "TPU v6e": (918.0, 918.0),
+}
+
+
+def peak_tflops(kind: str, dtype: str) -> float | None:
+    """Return the most TFLOP/s of a device of a kind in "bfloat16" or "float32", or None where it is
+    not known, as of a CPU or a part of a GPU.
+    """
+    if "MIG" in kind:
+        return None
+    for known, peaks in PEAK_TFLOPS.items():
+        rest = kind.removeprefix(known)
+        # "NVIDIA L40S" is no L4, "TPU v4 lite" no v4; after the name come memory and socket.
+        if kind.startswith(known) and not rest[:1].isalnum() and not rest.startswith(" lite"):
+            return peaks[dtype == "float32"]
+    return None
+
+
+@dataclass(frozen=True)
+class Program:
+    """A mapped step that was compiled ahead of its first call; it is called as the step was."""
+
+    call: Callable
+    compile_s: float  # or the time to load it from the cache of compiled programs
+    flops: float  # of one call, on all devices
+    argument_bytes: int  # of one device, state and batch
+    temp_bytes: int  # of one device, what is computed between
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.call(*arguments)
 
 
 def prepare() -> None:
@@ -94,6 +152,15 @@ class DataParallel:
         """Return the devices in words, as in "1 cpu" or "8 NVIDIA H100"."""
         return f"{self.size} {self.devices[0].device_kind}"
 
+    def facts(self) -> dict[str, Any]:
+        """Return what is stored about the devices of a run."""
+        return {
+            "device": self.devices[0].device_kind,
+            "devices": self.size,
+            "processes": self.processes,
+            "parallel": self.mapping,
+        }
+
     def check_batch(self, batch: int, field: str, *, parts: int = 1) -> None:
         """Raise InputError when a batch cannot be split evenly over the devices, in so many parts
         on each of them.
@@ -151,6 +218,39 @@ class DataParallel:
             check_vma=False,
         )
         return jax.jit(mapped, donate_argnums=given)
+
+    def compiled(self, mapped: Callable, *arguments: Any) -> Program:
+        """Compile what `map` returned for arguments as it will be called with; they are not used
+        up.
+        """
+        begin_s = time.perf_counter()
+        program = mapped.lower(*arguments).compile()  # type: ignore[attr-defined]
+        compile_s = time.perf_counter() - begin_s
+        # Both count what is done at least: the compiler all operations, but see flops.py.
+        counts = (program.cost_analysis() or {}).get("flops", 0.0), flops.count(mapped, *arguments)
+        memory = program.memory_analysis()
+        # Of several processes pmap makes global arrays first, which its program by itself does not;
+        # its first call then finds the program in the cache.
+        global_arrays = self.mapping == "pmap" and self.processes > 1
+        return Program(
+            call=mapped if global_arrays else program,
+            compile_s=compile_s,
+            flops=max(counts) * self.size,
+            argument_bytes=memory.argument_size_in_bytes if memory else 0,
+            temp_bytes=memory.temp_size_in_bytes if memory else 0,
+        )
+
+    def peak_tflops(self, dtype: str) -> float | None:
+        """Return the most TFLOP/s of all devices in "bfloat16" or "float32", or None."""
+        one = peak_tflops(self.devices[0].device_kind, dtype)
+        return one and one * self.size
+
+    def memory_bytes(self) -> int | None:
+        """Return the memory of one device that a program may use, or None where it is not counted,
+        as on a CPU.
+        """
+        mine = next(d for d in self.devices if d.process_index == self.process)
+        return (mine.memory_stats() or {}).get("bytes_limit")
 
     def wait_for_all(self, what: str) -> None:
         """Wait until every process is here: the main one has prepared what the others will open."""

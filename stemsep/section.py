@@ -88,7 +88,11 @@ def convert(value: Any, kind: Any, here: str) -> Any:
 
 
 def build(kind: Any, values: dict[str, Any], path: str) -> Any:
-    """Return a section of type `kind` with `values`, recursively."""
+    """Return a section of type `kind` with `values`, recursively; raises InputError where they do
+    not fit.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{path} is a group of settings, not {values!r}")
     section = kind()
     for name, value in values.items():
         known = [f.name for f in dataclasses.fields(kind)]

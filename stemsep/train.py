@@ -3,40 +3,47 @@
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 import jax
 import numpy as np
 import optax
 from absl import flags
 
-from stemsep import command, datasets, guide, optim, parallel, preprocess, state
+from stemsep import (
+    command, datasets, guide, optim, parallel, preprocess, sinks, state, stored, summary, tracing
+)
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
 from stemsep.estimate import Estimator, make_estimator
 from stemsep.files import write_json
-from stemsep.log import Log, check_finite
+from stemsep.log import Log, Sink, check_finite
 from stemsep.parallel import AXIS, DataParallel
 from stemsep.state import TrainState
 from stemsep.steps import make_train_step, stem_weights
 from stemsep.store import Store
 from stemsep.store.places import place
+from stemsep.tracing import Trace
 from stemsep.validation import Validation
 
 AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
 
-def train(config: Config, workdir: str | Path) -> Path:
+def train(
+    config: Config, workdir: str | Path, *, profile: tuple[int, int] | None = None
+) -> Path:
     """Train the network of a checked configuration, or go on where its workdir stopped.
 
-    Returns the workdir. A missing store is built first. Raises InputError when the workdir holds
-    another network, when the batch does not divide over the devices, and when the loss stops being
-    finite.
+    profile: the first and the last step of which a trace is written. Returns the workdir. A missing
+    store is built first. Raises InputError when the workdir holds another network, when the batch
+    does not divide over the devices, when a sink of the log is missing, and when the loss stops
+    being finite.
     """
     workdir, config = Path(workdir), with_recipe(config)
     devices = DataParallel(config.parallel)
+    sinks.check(config, main=devices.is_main)
     devices.check_batch(config.train.batch, "config.train.batch", parts=config.optim.accumulate)
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
@@ -53,22 +60,37 @@ def train(config: Config, workdir: str | Path) -> Path:
         workdir, source=config.data.source, keep=config.train.keep
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
-        if devices.is_main and start < config.train.steps:
-            write_json(workdir / "config.json", to_dict(config))  # for people to read
+        unfinished = start < config.train.steps
+        outlets: list[Sink] = []
+        if devices.is_main and unfinished:
+            outlets = sinks.make(config, workdir, start=start)
+            write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
         train_state = devices.replicate(train_state)
-        with Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
-                 seconds_a_step=seconds_a_step(config), get=devices.get,
-                 skips_allowed=skips_allowed(config)) as log:
-            for note in notes + [summary(config, batches, devices, train_state.params, alpha_S)]:
+        with (
+            Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
+                seconds_a_step=seconds_a_step(config), get=devices.get,
+                sinks=outlets, song_s=config.log.song_s,
+                skips_allowed=skips_allowed(config)) as log,
+            Trace(workdir, profile, start=start, stop=config.train.steps,
+                  visible=devices.is_main) as trace,
+        ):
+            for note in filter(None, [*notes, trace.note]):
                 log.say(note)
+            if unfinished:
+                log.say(f"compiling the step for {devices.describe()}")
+                step_fn = devices.compiled(step_fn, train_state, batches.example())
+                summary.begin(log, workdir, config, batches, validation.windows, devices,
+                              train_state, alpha_S, step_fn, start=start)
             running: deque = deque()
             stream = batches.stream(start, config.train.steps)
             done = start
             while done < config.train.steps:
                 with log.waiting():
                     _, batch = next(stream)
+                trace.before(done + 1)
                 train_state, metrics = step_fn(train_state, batch)
                 done += 1
+                trace.after(done, metrics)
                 log.step(done, metrics)
                 running.append(metrics)
                 if len(running) > AHEAD:
@@ -98,6 +120,7 @@ def judged(
     checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
     log.validation(done, verdict.scores, best=verdict.best,
                    best_score=float(at_host.guide["best"]))
+    log.songs(done, verdict.heard, config.audio.sample_rate)
     return train_state.replace(guide=devices.replicate(at_host.guide))
 
 
@@ -123,21 +146,6 @@ def open_store(config: Config, devices: DataParallel) -> Store:
         print(f"{config.data.source} is not here; training on {config.store} as it is")
     devices.wait_for_all("store")
     return Store.open(config.store, preprocess.store_spec(config), endpoint=config.data.endpoint)
-
-
-def validate(
-    validate_fn: Callable,
-    checked: Batches,
-    train_state: TrainState,
-    config: Config,
-    devices: DataParallel,
-) -> dict[str, float]:
-    """Return the mean losses over the fixed windows of validation."""
-    results = [
-        validate_fn(train_state, batch) for _, batch in checked.fixed(config.train.validate_windows)
-    ]
-    values = [devices.get(result) for result in results]
-    return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 
 
 def begin(
@@ -185,38 +193,23 @@ def due(done: int, every: int) -> bool:
     return done % every == 0
 
 
-def summary(
-    config: Config, batches: Batches, devices: DataParallel, params: Any, alpha_S: np.ndarray
-) -> str:
-    """Return what a run starts with, in one line."""
-    count = sum(x.size for x in jax.tree.leaves(params))
-    hours = (
-        sum(record.frames for record in batches.records)
-        * config.audio.hop
-        / config.audio.sample_rate
-        / 3600
-    )
-    weights = ", ".join(f"{name} {alpha:.3f}" for name, alpha in zip(config.targets, alpha_S))
-    return (
-        f"{config.name}: {config.model.name} with {count:,} parameters on {devices.describe()}; "
-        f"{hours:.2f} h of {len(batches.records)} tracks, {batches.depth} batches of "
-        f"{batches.batch_bytes / 1e6:.0f} MB read ahead; weights: {weights}"
-    )
-
-
 def main() -> None:
     """Run the command."""
     config_flag = command.define_config()
     workdir_flag = flags.DEFINE_string(
         "workdir", None, "where checkpoints and the log go; default: runs/<config.name>"
     )
+    profile_flag = flags.DEFINE_string(
+        "profile_steps", "", "first:last, steps of which a trace is written to WORKDIR/profile"
+    )
 
     def run(argv: list[str]) -> None:
         command.no_arguments(argv)
         config = command.checked_config(config_flag)
+        profile = tracing.parse(profile_flag.value)
         parallel.prepare()
         begin_s = time.perf_counter()
-        workdir = train(config, workdir_flag.value or f"runs/{config.name}")
+        workdir = train(config, workdir_flag.value or f"runs/{config.name}", profile=profile)
         if DataParallel().is_main:
             minutes = (time.perf_counter() - begin_s) / 60
             print(f"trained in {minutes:.1f} min; the run is {workdir}")

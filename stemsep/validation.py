@@ -27,13 +27,13 @@ class Verdict:
 
     scores: of each candidate ("raw", "ema") the losses, and where songs are separated "sdr" and
     "sdr_<target>", in dB, None for a target that is silent in all of them. best: the candidate that
-    is better. heard: the waves of a song by what they are, [C, N], empty where none was separated
-    in this process.
+    is better. heard: name of a song -> its waves by what they are, [C, N]; the first of those that
+    this process separated.
     """
 
     scores: dict[str, dict[str, float | None]]
     best: str
-    heard: dict[str, np.ndarray]
+    heard: dict[str, dict[str, np.ndarray]]
 
     @property
     def score(self) -> float:
@@ -58,16 +58,16 @@ class Validation:
     def __init__(self, store: Store, split: str, estimator: Estimator, alpha_S: np.ndarray,
                  config: Config, devices: DataParallel) -> None:
         self.config, self.devices, self._store = config, devices, store
-        self._windows = Batches(store, split, config, devices)
+        self.windows = Batches(store, split, config, devices)
         self._losses_of = devices.map(make_validation(estimator, alpha_S, config))
-        self.songs = spread(self._windows.records, config.train.validate_songs)
+        self.songs = spread(self.windows.records, config.train.validate_songs)
         self._separator: Separator | None = None    # compiled when the first song is due
 
     def __call__(self, train_state: TrainState, at_host: TrainState) -> Verdict:
         """Judge a state on the devices and its copy of the host."""
         scores = {name: self._losses(variables)
                   for name, variables in train_state.candidates().items()}
-        heard: dict[str, np.ndarray] = {}
+        heard: dict[str, dict[str, np.ndarray]] = {}
         if self.songs:
             candidates = at_host.candidates()
             sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)))
@@ -77,7 +77,7 @@ class Validation:
                     sdr_KMS[k, place] = [
                         sdr_or_nan(stem_CN, estimate_CN)
                         for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
-                heard = heard or {"mixture": mix_CN, **estimates}
+                heard = heard or {self.songs[place].name: {"mixture": mix_CN, **estimates}}
             for name, sdr_MS in zip(candidates, self.devices.add_up(sdr_KMS)):
                 scores[name].update(mean_sdr(sdr_MS, list(self.config.targets)))
         return Verdict(scores, max(scores, key=lambda name: rank(scores[name])), heard)
@@ -85,7 +85,7 @@ class Validation:
     def _losses(self, variables: Variables) -> dict[str, float | None]:
         """Return the mean losses over the fixed windows."""
         count = self.config.train.validate_windows
-        running = [self._losses_of(variables, batch) for _, batch in self._windows.fixed(count)]
+        running = [self._losses_of(variables, batch) for _, batch in self.windows.fixed(count)]
         values = [self.devices.get(losses) for losses in running]
         return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 

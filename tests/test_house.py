@@ -18,6 +18,11 @@ FLOORS = {
     "command": 0,
     "audio": 0,
     "files": 0,
+    "flops": 0,
+    "pictures": 0,
+    "provenance": 0,
+    "stored": 0,
+    "tracing": 0,
     "ffmpeg": 0,
     "headers": 0,
     "writer": 0,
@@ -37,6 +42,7 @@ FLOORS = {
     "estimate": 1,
     "augment": 1,
     "jobs": 1,
+    "sinks": 1,
     "batches": 2,
     "optim": 2,
     "guide": 1,
@@ -45,6 +51,7 @@ FLOORS = {
     "preprocess": 3,
     "separate": 3,
     "steps": 3,
+    "summary": 3,
     "evaluate": 4,
     "report": 4,
     "validation": 4,
@@ -62,6 +69,11 @@ SAME_FLOOR = {
     ("command", "section"),
     ("command", "errors"),
     ("command", "config"),
+    ("command", "stored"),
+    ("tracing", "errors"),
+    ("stored", "config"),
+    ("stored", "errors"),
+    ("stored", "section"),
     ("audio", "errors"),
     ("audio", "ffmpeg"),
     ("audio", "headers"),
@@ -72,8 +84,12 @@ SAME_FLOOR = {
     ("ray_engine", "engine"),
     ("ray_engine", "errors"),
     ("parallel", "errors"),
+    ("parallel", "flops"),
     ("engine", "errors"),
     ("log", "errors"),
+    ("log", "pictures"),
+    ("pictures", "errors"),
+    ("pictures", "stft"),
     ("estimate", "models"),
     ("estimate", "features"),
     ("datasets", "stream"),
@@ -157,9 +173,8 @@ def test_only_parallel_knows_devices(path: Path) -> None:
         "distributed",
     }
     jax_names = names & known
-    if room(path) in (
-        "separate", "train", "batches", "evaluate", "pipeline", "stream", "validation"
-    ):
+    if room(path) in ("separate", "train", "batches", "evaluate", "pipeline", "stream",
+                      "provenance", "summary", "validation"):
         jax_names -= {"devices"}  # an argument's or attribute's name there: a DataParallel
     assert not jax_names, f"{path}: {sorted(jax_names)} belong in parallel.py"
 

@@ -20,6 +20,7 @@ from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
+from stemsep.log import SPEEDS
 from stemsep.losses import LOSSES
 from stemsep.parallel import DataParallel
 from stemsep.store import Store, StoreSpec
@@ -80,10 +81,9 @@ def arrays(config: Config, workdir: Path) -> dict[str, np.ndarray]:
 
 def lines(workdir: Path) -> list[dict]:
     """The log without the speeds, which no two runs share."""
-    speeds = ("steps_per_s", "audio_s_per_s", "input_wait")
     records = [json.loads(line) for line in (workdir / "log.jsonl").read_text().splitlines()]
     return [
-        {name: value for name, value in record.items() if name not in speeds} for record in records
+        {name: value for name, value in record.items() if name not in SPEEDS} for record in records
     ]
 
 

@@ -1,0 +1,46 @@
+"""The configuration of a run, for --config: python -m stemsep.train --config runs/demo"""
+
+import json
+from pathlib import Path
+
+from stemsep.config import Config
+from stemsep.errors import InputError
+from stemsep.section import build, check_types
+
+CONFIG = "config.json"  # in a run's folder
+
+
+def is_run(path: str) -> bool:
+    """Whether a path given as --config is a run's folder or a stored configuration."""
+    return Path(path).is_dir() or path.endswith(".json")
+
+
+def get_config(path: str) -> Config:
+    """Return the configuration stored in a run's folder, or in a file that `to_dict` was written
+    to; not yet checked as a whole, so that it can be overridden.
+
+    Raises InputError where it is missing, damaged, or of a version with other settings.
+    """
+    file = Path(path) / CONFIG if Path(path).is_dir() else Path(path)
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"--config {path}: there is no {file.name} here; give a configuration, the workdir of "
+            "a training run, or its config.json"
+        ) from error
+    except OSError as error:
+        raise InputError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(
+            f"--config {path}: {file.name} is damaged ({error}); give the file in configs/ that it "
+            "was made of"
+        ) from error
+    try:
+        config = build(Config, values, "config")
+        check_types(config, "config")
+    except InputError as error:
+        raise InputError(
+            f"--config {path}: stored by another version of stemsep, or edited: {error}"
+        ) from error
+    return config
