@@ -41,6 +41,7 @@ FLOORS = {
     "optim": 2,
     "state": 2,
     "checkpoint": 2,
+    "variation": 2,
     "preprocess": 3,
     "separate": 3,
     "steps": 3,
