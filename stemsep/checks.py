@@ -42,8 +42,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "data.prefetch_mb": (1, 10**9),
     "data.sounding": (0, 1),
     "data.workers": (0, 1024),
+    "data.variation.copies": (0, 1000),
     "seed": (0, 2**31 - 1),
     "data.demo.seed": (0, 2**31 - 1),
+    "data.variation.seed": (0, 2**31 - 1),
     "augment.remix": (0, 1),
     "augment.mixup": (0, 1),
     "augment.equalise_db": (0, 60),
@@ -101,6 +103,7 @@ def check(config: Any) -> None:
         if not low <= value <= high:
             raise InputError(f"config.{path} is {value}; it must lie between {low} and {high}")
     check_audio(config)
+    check_variation(config)
     check_targets(config)
     check_model(config)
     check_loss(config)
@@ -122,6 +125,23 @@ def check_audio(config: Any) -> None:
                 f"config.augment.{name}: {low} to {high} is no range; give the lower first, both "
                 f"within ±{limit}"
             )
+
+
+def check_variation(config: Any) -> None:
+    """Check the pitch and the tempo of the copies of tracks."""
+    variation = config.data.variation
+    for name, least, most in (("semitones", -12, 12), ("tempo", 0.5, 2)):
+        low, high = getattr(variation, name)
+        if not least <= low <= high <= most:
+            raise InputError(
+                f"config.data.variation.{name}: {low} to {high} is no range; give the lower "
+                f"first, both within {least} and {most}"
+            )
+    if variation.copies and variation.semitones == (0, 0) and variation.tempo == (1, 1):
+        raise InputError(
+            "config.data.variation: with semitones 0 to 0 and tempo 1 to 1 all copies would be "
+            "the same as their tracks; widen one, or set copies to 0"
+        )
 
 
 def check_targets(config: Any) -> None:

@@ -37,6 +37,19 @@ class DemoConfig(Section):
 
 
 @dataclass
+class VariationConfig(Section):
+    """Copies of the training tracks at another pitch and tempo, stored beside them; the mixture of
+    a copy is the sum of its stems, as of any track.
+    """
+
+    copies: int = 0  # of each track; needs the extra `variation`
+    semitones: tuple[float, float] = (-2.0, 2.0)  # range of the pitch
+    tempo: tuple[float, float] = (0.88, 1.12)  # range of the speed, 1 is that of the song
+    drums: bool = False  # whether the stem "drums" changes its pitch too; kits are not transposed
+    seed: int = 0  # of what is drawn; not config.seed, with which the store would change
+
+
+@dataclass
 class DataConfig(Section):
     """The songs, what is separated from them, and how they are read."""
 
@@ -57,6 +70,7 @@ class DataConfig(Section):
     engine: str = "local"  # what preprocesses: processes here, "spmd" (a launched job), or "ray"
     workers: int = 0  # processes that preprocess; 0: one a core
     demo: DemoConfig = field(default_factory=DemoConfig)
+    variation: VariationConfig = field(default_factory=VariationConfig)
 
 
 @dataclass

@@ -6,18 +6,19 @@
 import functools
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from absl import flags
 from absl.flags import FlagHolder
 from tqdm import tqdm
 
-from stemsep import audio, command, datasets, engine, log, stream
+from stemsep import audio, command, datasets, engine, log, stream, variation
 from stemsep.config import Config
 from stemsep.datasets.tracks import SPLITS, Track, fingerprints
 from stemsep.errors import InputError
-from stemsep.store import Sources, Store, StoreSpec
+from stemsep.store import Record, Sources, Store, StoreSpec
 
 
 @dataclass
@@ -40,7 +41,8 @@ class Plan:
     """What a run is going to do.
 
     waiting: the tracks to write, with their sources. removed: (split, name) of those in the store
-    that the source has no longer. notes: why a track is made anew.
+    that the source has no longer, or of variations that are no longer wanted. notes: why a track is
+    made anew or removed.
     """
 
     waiting: list[tuple[Track, Sources]] = field(default_factory=list)
@@ -55,6 +57,7 @@ def preprocess(config: Config, *, progress: bool = True) -> Summary:
     goes on; what a user should know of is printed. With the engine `spmd` this process does its
     share of the tracks. Raises InputError when the source or the store cannot be used at all.
     """
+    variation.check_installed(config)
     _make_demo(config, progress)
     tracks, summary = _tracks(config)
     spmd = config.data.engine == "spmd"
@@ -79,6 +82,7 @@ def preprocess(config: Config, *, progress: bool = True) -> Summary:
 
 def dry_run(config: Config) -> tuple[Summary, Plan]:
     """Return what `preprocess` would do, and why; nothing is written, no demo song made."""
+    variation.check_installed(config)
     tracks, summary = _tracks(config)
     mine = engine.share(tracks, config.data.engine)
     try:
@@ -113,12 +117,16 @@ def _tell(config: Config) -> int:
     """Print what a run would do; returns 1 when tracks cannot be used."""
     layout, root = datasets.parse(config.data.source)
     if layout == "demo" and not root.exists():
+        copies = config.data.variation.copies
+        varied = f", with {copies} variations of each that trains" if copies else ""
         print(f"{root}: {config.data.demo.tracks} demo songs would be made, then written to "
-              f"{config.store}; nothing was done (--dry_run)")
+              f"{config.store}{varied}; nothing was done (--dry_run)")
         return 0
     summary, plan = dry_run(config)
     lines = [f"left out: {sentence}" for sentence in summary.left_out]
-    lines += [*plan.notes, *(f"to write: {t.split}/{t.name}" for t, _ in plan.waiting)]
+    lines += plan.notes
+    lines += [f"to write: {_name(t)}" + (f" ({t.variation})" if t.variation else "")
+              for t, _ in plan.waiting]
     for line in lines:
         print(line)
     for name, reason in summary.failed.items():
@@ -131,10 +139,13 @@ def _tell(config: Config) -> int:
 
 
 def _tracks(config: Config) -> tuple[list[Track], Summary]:
-    """Return the tracks of the source, and a summary with those that cannot be used."""
+    """Return the tracks of the source with their variations, and a summary with those that cannot
+    be used.
+    """
     faults, remarks = dict[str, InputError](), datasets.Remarks()
     tracks = datasets.tracks(config.data.source, stems=config.stems, recipe=config.data.recipe,
                              faults=faults, remarks=remarks)
+    tracks = variation.with_copies(tracks, config)
     return tracks, Summary(failed={name: str(error) for name, error in faults.items()},
                            left_out=remarks.left_out)
 
@@ -164,11 +175,7 @@ def _plan(store: Store, mine: Sequence[Track], everyone: Sequence[Track] | None,
     root = root.parent if root.is_file() else root      # a list: its paths are below its folder
     records = {(split, record.name): record for split in SPLITS for record in store.tracks(split)}
     if everyone is not None:
-        gone = set(records) - {(track.split, track.name) for track in everyone}
-        plan.removed = sorted(
-            place for place in gone if "/".join(place) not in summary.failed)
-        plan.notes = [f"removed: {split}/{name} is no longer in the source"
-                      for split, name in plan.removed]
+        _plan_removals(plan, records, everyone, summary)
     for track in mine:
         name, record = f"{track.split}/{track.name}", records.get((track.split, track.name))
         try:
@@ -176,14 +183,30 @@ def _plan(store: Store, mine: Sequence[Track], everyone: Sequence[Track] | None,
         except OSError as error:
             summary.failed[name] = command.describe(error)
             continue
-        if record is not None and record.sources == sources:
-            summary.kept.append(name)
-            continue
         if record is not None:
-            files = ", ".join(_differing(record.sources, sources))
-            plan.notes.append(f"changed: {name} is made anew because of {files}")
+            reasons = _differing(record.sources, sources)
+            if record.variation != track.variation:
+                reasons.append("config.data.variation")
+            if not reasons:
+                summary.kept.append(name)
+                continue
+            plan.notes.append(f"changed: {name} is made anew because of {', '.join(reasons)}")
         plan.waiting.append((track, sources))
     return plan
+
+
+def _plan_removals(plan: Plan, records: Mapping[tuple[str, str], Record],
+                   everyone: Sequence[Track], summary: Summary) -> None:
+    """Find what is in the store only; a track that cannot be read now stays, with its variations.
+    """
+    wanted = {(track.split, track.name) for track in everyone}
+    for (split, name), record in sorted(records.items()):
+        origin = record.variation.of if record.variation else name
+        if (split, name) in wanted or f"{split}/{origin}" in summary.failed:
+            continue
+        plan.removed.append((split, name))
+        plan.notes.append(f"removed: {split}/{name} is no longer " + (
+            "wanted (config.data.variation)" if (split, origin) in wanted else "in the source"))
 
 
 def _differing(before: Sources, now: Sources) -> list[str]:
@@ -249,10 +272,11 @@ def write_track(item: tuple[Track, Sources], *, store_path: str,
         lengths = {clip: audio.resampled(i.samples, i.sample_rate, rate)
                    for clip, i in infos.items()}
         samples = max(lengths.values())
-        waves = (stream.add_files(track.stems[stem], infos, rate=rate, surround=store.spec.surround,
-                                  channels=store.spec.channels) if track.stems[stem] else None
+        waves = (_wave(track, stem, infos, store.spec, samples) if track.stems[stem] else None
                  for stem in store.spec.stems)
-        store.write_track(track.split, track.name, samples=samples, sources=sources, waves=waves)
+        store.write_track(track.split, track.name, sources=sources, waves=waves,
+                          samples=variation.varied_samples(samples, track.variation),
+                          variation=track.variation)
     except BaseException:
         store.remove(track.split, track.name)
         raise
@@ -261,6 +285,15 @@ def write_track(item: tuple[Track, Sources], *, store_path: str,
         f"padded at the end with silence: {', '.join(shorter)} (from "
         f"{min(lengths.values()) / rate:.3f} s, the longest stem lasts {samples / rate:.3f} s)")
     return sum(info.samples / info.sample_rate for info in infos.values()), note
+
+
+def _wave(track: Track, stem: str, infos: Mapping[audio.Clip, audio.AudioInfo], spec: StoreSpec,
+          samples: int) -> Iterator[np.ndarray]:
+    """Yield a stem as it is to be stored, block by block. samples: of the longest, not varied."""
+    blocks = stream.add_files(track.stems[stem], infos, rate=spec.sample_rate,
+                              channels=spec.channels, surround=spec.surround)
+    return variation.vary(blocks, track.variation, stem, samples=samples, channels=spec.channels,
+                          rate=spec.sample_rate)
 
 
 @functools.lru_cache(maxsize=1)

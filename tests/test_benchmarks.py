@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import loader, preprocess, store_layout, timer, train_step
+from benchmarks import loader, preprocess, store_layout, timer, train_step, variation
 from benchmarks.peers import hdf5
 from stemsep import models
 from stemsep.batches import Batches
@@ -123,6 +123,13 @@ def test_preprocessing_is_compared(demo: Config, tmp_path: Path) -> None:
     assert [line["who"] for line in timed] == list(preprocess.CONTESTANTS)
     assert all(line["cpu_s"] > 0 and line["audio_h"] > 0 for line in timed)
     assert 50e6 < memory["peak_memory_bytes"] < 1e9
+
+
+def test_copies_are_timed(demo: Config, tmp_path: Path) -> None:
+    variation.main(demo, repeats=1, output=str(tmp_path / "results.jsonl"))
+    without, with_copies = lines_of(tmp_path / "results.jsonl")
+    assert with_copies["tracks"] > without["tracks"] == 3
+    assert with_copies["copies_h_per_core_minute"] > 0
 
 
 def test_readers_are_compared(demo: Config, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ FLOORS = {
     "guide": 1,
     "state": 2,
     "checkpoint": 2,
+    "variation": 2,
     "preprocess": 3,
     "separate": 3,
     "steps": 3,

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
-from stemsep.datasets.tracks import SPLITS
+from stemsep.datasets.tracks import SPLITS, Variation
 from stemsep.errors import InputError
 from stemsep.store import records, spectra
 from stemsep.store.arrays import Writes, array_spec
@@ -159,7 +159,8 @@ class Store:
         return Window(futures, out)
 
     def write_track(self, split: str, name: str, *, samples: int,
-                    waves: Iterable[Iterable[np.ndarray] | None], sources: Sources) -> Record:
+                    waves: Iterable[Iterable[np.ndarray] | None], sources: Sources,
+                    variation: Variation | None = None) -> Record:
         """Transform and write a track in place of the one of that name; returns its record.
 
         waves: for each stem of the spec its blocks, float32 [C, n], of `samples` in all (silence
@@ -170,7 +171,9 @@ class Store:
         with self.place.writing_track():
             self.remove(split, name)
             with Writes(f"{self.place}/{split}/{name}") as writes:
-                record = self._write_stems(split, name, samples, waves, sources, writes)
+                record = dataclasses.replace(
+                    self._write_stems(split, name, samples, waves, sources, writes),
+                    variation=variation)
             self.place.write(_record_key(split, name), json.dumps(
                 dataclasses.asdict(record), ensure_ascii=False, allow_nan=False,
                 separators=(",", ":")).encode())

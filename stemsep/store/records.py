@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from stemsep.datasets.tracks import Variation
 from stemsep.stft import Stft
 
 # stem -> (name, size in bytes, time of change in ns) of each of its files
@@ -57,6 +58,7 @@ class Record:
     none where it is silent throughout.
     checksums: for each stem the CRC-32 of what each of its shards holds, none where it is silent.
     sources: the files that the track was made of, as they were then.
+    variation: of which track it is a copy, and how it differs; None of a track as it is.
     """
 
     name: str
@@ -68,13 +70,17 @@ class Record:
     levels: tuple[tuple[int, ...], ...]
     checksums: tuple[tuple[int, ...], ...]
     sources: Sources
+    variation: Variation | None = None
 
 
 def from_json(values: dict[str, Any]) -> Record:
     """Return the record that a JSON file holds; KeyError, TypeError or ValueError if it is none."""
     sources = {stem: tuple((name, size, time_ns) for name, size, time_ns in files)
                for stem, files in values["sources"].items()}
+    # Stores without variations were written before there were any.
+    varied = values.get("variation")
+    variation = varied and Variation(**{**varied, "unpitched": tuple(varied["unpitched"])})
     return Record(**{**values, "norms": tuple(values["norms"]), "power": tuple(values["power"]),
                      "levels": tuple(map(tuple, values["levels"])),
                      "checksums": tuple(map(tuple, values["checksums"])),
-                     "sources": sources})
+                     "sources": sources, "variation": variation})

@@ -90,7 +90,18 @@ def contents(store: Store) -> str:
         lines.append(f"  {split:<12}{len(records):>8}{hours:>9.2f}"
                      + "".join(f"{count:>12}" for count in heard))
     lines.append("  (below a stem: the tracks in which it sounds)")
+    lines += [f"  {line}" for split, records in tracks.items() for line in _varied(split, records)]
     return "\n".join(lines)
+
+
+def _varied(split: str, records: list[Record]) -> list[str]:
+    """Return a line on the variations among the tracks of a split, if there are any."""
+    found = [record.variation for record in records if record.variation]
+    if not found:
+        return []
+    pitch, tempo = [v.semitones for v in found], [v.tempo for v in found]
+    return [f"{split}: {len(found)} of the tracks are variations of others (semitones "
+            f"{min(pitch):+.2f} to {max(pitch):+.2f}, tempo {min(tempo):.3f} to {max(tempo):.3f})"]
 
 
 def size_of(store: Store, tracks: Iterable[Record]) -> int:
