@@ -197,7 +197,7 @@ class Log:
                              for name, value in values.items() if value is not None)
             mark = " (better)" if of == best and len(scores) > 1 else ""
             self.say(f"step {step}: validation of the {_CANDIDATES[of]}{mark}: {said}")
-        self.write({**record, "validation_best": best, "best_score": best_score})
+        self.write({**record, "validation_best": best, "validation_best_score": best_score})
         self.pause()
 
     def say(self, text: str) -> None:

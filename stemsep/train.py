@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable
 
 import jax
 import numpy as np

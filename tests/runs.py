@@ -18,7 +18,7 @@ def tiny(folder: Path) -> Config:
     c.data.source, c.data.store = f"folders:{folder / 'songs'}", str(folder / "store")
     c.data.window_frames = 16
     c.model.name, c.model.widths, c.model.dropout, c.model.estimate = "strided", (4, 8), 0.3, "mask"
-    c.loss.name = "complex_l1"
+    c.loss.terms = {"complex_l1": 1.0}
     c.optim.ema_decay, c.optim.lr = 0.9, 1e-2
     c.train.steps, c.train.batch, c.train.save_every, c.train.log_every = 6, 4, 3, 2
     c.train.validate_windows = 4

@@ -110,7 +110,8 @@ def test_every_line_goes_to_the_sinks_with_its_group(tmp_path: Path) -> None:
     scalars = [(step, values) for kind, step, values in sink.got if kind == "scalars"]
     assert [step for step, _ in scalars] == [1, 2, 2] == [r["step"] for r in records(tmp_path)]
     assert scalars[0][1]["train/loss"] == 1.0 and scalars[0][1]["speed/steps_per_s"] > 0
-    assert scalars[2][1] == {"validation/loss": 0.5, "validation/sdr_drums": 3.0}
+    assert scalars[2][1] == {"validation/loss": 0.5, "validation/sdr_drums": 3.0,
+                             "validation/best_score": 3.0}
     assert sink.got[-1][0] == "close"
 
 
@@ -178,7 +179,8 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path: Path) -> None:
     assert curves(tmp_path / "tb") == [
         (1, "train/loss", 1.0), (1, "train/gradient_norm", 1.0),
         (2, "train/loss", 2.0), (2, "train/gradient_norm", 2.0),
-        (2, "validation/loss", 0.5), (2, "validation/sdr_drums", 3.0)]
+        (2, "validation/loss", 0.5), (2, "validation/sdr_drums", 3.0),
+        (2, "validation/best_score", 3.0)]
     values = [(event.step, value) for event in events(tmp_path / "tb")
               for value in event.summary.value]
     texts = [value.tensor.string_val[0].decode() for _, value in values if value.HasField("tensor")]
