@@ -104,7 +104,8 @@ class ModelConfig(Section):
     norm: str = "batch"  # or "group": no statistics over the batch, nothing kept of training
     norm_momentum: float = 0.99  # of the running statistics of batch norm
     dtype: str = "float32"  # of the computation; parameters, statistics and losses are float32
-    remat: bool = False  # compute what is cheap again for the gradient: less memory, more time
+    # Compute what is cheap again for the gradient: less memory, more time. XLA undoes it on a CPU.
+    remat: bool = False
     # What the outputs mean: "direct" magnitudes, a "mask" of the mixture, or a "complex" mask,
     # which turns phases too.
     estimate: str = "direct"

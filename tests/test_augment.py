@@ -1,5 +1,7 @@
 """Augmentation changes stems within its ranges, alike on any number of devices."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import numpy as np
 from stemsep.augment import EQ_POINTS, augment
 from stemsep.bands import triangles
 from stemsep.config import AugmentConfig
+from stemsep.steps import mixed
 
 
 def test_gains_are_within_their_range_and_each_stem_has_its_own() -> None:
@@ -52,10 +55,77 @@ def test_stereo_stays_as_it_is_unless_asked() -> None:
                                rtol=1e-5, atol=1e-6)
 
 
+def changed_ones(config: AugmentConfig, windows: int = 200, bins: int = 257) -> np.ndarray:
+    """Return what stems of ones become, complex [B, S, T, F]."""
+    keys_B = jax.random.split(jax.random.key(0), windows)
+    stems = jnp.ones((windows, 3, 8, bins, 1), jnp.complex64)
+    return np.asarray(augment(keys_B, stems, config))[..., 0]
+
+
+FLAT: dict[str, Any] = {"gain_db": (0.0, 0.0)}
+
+
+def test_tilts_are_lines_over_the_logarithm_of_frequency() -> None:
+    changed_BSF = np.abs(changed_ones(AugmentConfig(**FLAT, tilt_db=6.0))[:, :, 0])
+    decibels_BSF = 20 * np.log10(changed_BSF)
+    ends_BS = decibels_BSF[..., -1] - decibels_BSF[..., 0]
+    assert 5 < np.abs(ends_BS).max() <= 6.001
+    axis_F = np.log1p(np.arange(257)) / np.log(257)
+    np.testing.assert_allclose(decibels_BSF, ends_BS[..., None] * (axis_F - 0.5), atol=1e-3)
+
+
+def test_signs_are_turned_for_the_share_of_stems() -> None:
+    turned = changed_ones(AugmentConfig(**FLAT, polarity=0.25))
+    assert (turned == turned[:, :, :1, :1]).all() and set(np.unique(turned)) == {-1, 1}
+    assert 0.2 < (turned[:, :, 0, 0] == -1).mean() < 0.3
+
+
+def test_channels_are_swapped_for_the_share_of_stems() -> None:
+    keys_B = jax.random.split(jax.random.key(0), 200)
+    stems = jnp.broadcast_to(jnp.array([1.0, 0.5], jnp.complex64), (200, 3, 2, 5, 2))
+    got = np.asarray(augment(keys_B, stems, AugmentConfig(**FLAT, swap=0.25))).real
+    np.testing.assert_allclose(got.sum(-1), 1.5)
+    assert 0.2 < (got[:, :, 0, 0, 0] == 0.5).mean() < 0.3
+
+
+def test_stems_are_silenced_but_never_all_of_them() -> None:
+    silent_BS = (changed_ones(AugmentConfig(**FLAT, drop=0.3)) == 0).all((2, 3))
+    assert 0.25 < silent_BS.mean() < 0.35
+    silent_BS = (changed_ones(AugmentConfig(**FLAT, drop=1.0)) == 0).all((2, 3))
+    assert (silent_BS.sum(1) == 2).all()
+
+
+def test_masked_stretches_are_the_same_in_all_stems() -> None:
+    config = AugmentConfig(**FLAT, mask_time=0.5, mask_frequency=0.25)
+    silent_BSTF = changed_ones(config) == 0
+    assert (silent_BSTF == silent_BSTF[:, :1]).all()
+    frames, bins = silent_BSTF[:, 0].all(2).sum(1), silent_BSTF[:, 0].all(1).sum(1)
+    assert frames.max() == 4 and frames.min() == 0
+    assert 50 < bins.max() <= 65 and bins.min() < 5
+    for silent_TF in silent_BSTF[:, 0]:
+        # One stretch of each, and nothing else.
+        rows, columns = silent_TF.all(1), silent_TF.all(0)
+        assert (np.diff(rows.astype(int)) == 1).sum() + rows[0] <= 1
+        assert (np.diff(columns.astype(int)) == 1).sum() + columns[0] <= 1
+        np.testing.assert_array_equal(silent_TF, rows[:, None] | columns)
+
+
+def test_the_mixture_is_the_sum_of_stems_after_all_of_it() -> None:
+    """What the network hears is what its targets add up to, whatever was done to them."""
+    config = AugmentConfig(equalise_db=3.0, tilt_db=3.0, polarity=0.5, swap=0.5, width=(-1.0, 1.0),
+                           mono=0.2, drop=0.3, mask_time=0.3, mask_frequency=0.3)
+    rng = np.random.default_rng(0)
+    stems = jnp.asarray(rng.normal(size=(16, 3, 8, 33, 2)), jnp.complex64)
+    changed = augment(jax.random.split(jax.random.key(0), 16), stems, config)
+    assert np.abs(np.asarray(changed - stems)).max() > 0.1
+    mix_BTFC, targets_BSTFC = mixed(changed, [[0], [1, 2]])
+    np.testing.assert_allclose(targets_BSTFC.sum(1), mix_BTFC, atol=1e-5)
+
+
 def test_a_window_is_augmented_alike_wherever_it_is() -> None:
     keys_B = jax.random.split(jax.random.key(1), 4)
     stems = jnp.ones((4, 2, 3, 5, 1), jnp.complex64)
-    config = AugmentConfig(equalise_db=3.0)
+    config = AugmentConfig(equalise_db=3.0, polarity=0.5, drop=0.3, mask_time=0.5)
     whole = augment(keys_B, stems, config)
     halves = [augment(keys_B[i:i + 2], stems[i:i + 2], config) for i in (0, 2)]
     np.testing.assert_array_equal(whole, jnp.concatenate(halves))

@@ -131,6 +131,36 @@ def test_weights_and_sounding_train(config: Config, tmp_path: Path) -> None:  # 
     assert run(config, tmp_path / "run")
 
 
+def test_mixup_adds_another_passage_of_the_same_stem(config: Config) -> None:  # noqa: F811
+    devices = DataParallel("pmap")
+    devices.put = lambda batch: batch["stems"]      # type: ignore[method-assign]
+    store = Store.open(config.store)
+
+    def read() -> tuple[Batches, np.ndarray]:
+        batches = Batches(store, "train", config, devices)
+        return batches, np.stack([stems for _, stems in batches.stream(0, 20)])
+
+    plain, plain_stems = read()
+    assert plain.second(0) is None
+    config.augment.mixup, config.augment.mixup_db = 0.25, (-6.0, -3.0)
+    mixing, stems = read()
+    gains = []
+    for step in range(20):
+        second = mixing.second(step)
+        assert second is not None
+        ids, gain_BS = second
+        np.testing.assert_array_equal(mixing.ids(step), plain.ids(step))
+        for place, stem in np.ndindex(gain_BS.shape):
+            track, first = ids[place, stem]
+            passage = store.read(mixing.records[track], int(first), 16, stems=[stem]).result()[0]
+            want = plain_stems[step, place, stem] + gain_BS[place, stem] * passage
+            np.testing.assert_allclose(stems[step, place, stem], want, atol=2e-3)
+        gains.append(gain_BS)
+    drawn = np.concatenate(gains).ravel()
+    assert 0.15 < (drawn > 0).mean() < 0.35
+    assert 0.501 < drawn[drawn > 0].min() and drawn.max() < 0.708
+
+
 PROGRAM = """
 import json, sys
 import numpy as np
@@ -173,6 +203,7 @@ def test_any_number_of_processes_reads_the_same_global_batches(
 ) -> None:
     """Also where two processes stop and one goes on."""
     config.data.sounding, config.data.weights = 0.5, {"song0": 2.0}
+    config.augment.mixup = 0.5
     whole = global_batches(config, tmp_path, 1, 0, 6)
     for processes in (2, 4):
         parts = global_batches(config, tmp_path, processes, 0, 3)

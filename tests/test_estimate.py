@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stemsep.config import Config
-from stemsep.estimate import Estimator, make_estimator
+from stemsep.estimate import Estimator, consistent, make_estimator
 
 
 @dataclass(frozen=True)
@@ -117,3 +117,124 @@ def test_a_configured_network_estimates_and_learns_statistics() -> None:
                                       windows=jnp.arange(2))
     moved = jax.tree.map(lambda a, b: np.any(a != b), statistics, variables["batch_stats"])
     assert any(jax.tree.leaves(moved))
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Answers with the same output whatever it sees."""
+
+    output_BTFK: Any
+
+    def apply(self, variables: Any, x_BTFC: jax.Array, *, train: bool) -> jax.Array:
+        return self.output_BTFK
+
+
+def answering(output_BTFK: np.ndarray, estimate: str, **settings: Any) -> Estimator:
+    base = estimator(estimate, stems=2, seen=output_BTFK.shape[2])
+    return dataclasses.replace(base, network=Fixed(jnp.asarray(output_BTFK)), **settings)
+
+
+def test_an_untrained_complex_mask_shares_the_mixture_out() -> None:
+    for power in (1.0, 0.5):
+        even = answering(np.zeros((2, 6, 64, 4), np.float32), "complex", power=power)
+        assert even.outputs == 4
+        mix_BTFC = spectrum(80)
+        np.testing.assert_allclose(even({}, mix_BTFC)[:, 1], mix_BTFC / 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5])
+def test_complex_masks_turn_phases(power: float) -> None:
+    """The output is the mask of compressed spectrograms, stem by stem its real and its imaginary
+    part.
+    """
+    mix_BTFC = spectrum(64)
+    wanted_BSTFC = np.stack([1j * mix_BTFC, (0.3 - 0.4j) * mix_BTFC], 1)
+    masks_S = np.array([1j, 0.3 - 0.4j])
+    masks_S = masks_S * np.abs(masks_S) ** (power - 1)
+    output_K = np.stack([masks_S.real - 2 ** -power, masks_S.imag], 1).reshape(-1)
+    output = np.broadcast_to(output_K.astype(np.float32), (2, 6, 64, 4))
+    got = answering(output, "complex", power=power)({}, mix_BTFC)
+    np.testing.assert_allclose(got, wanted_BSTFC, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("estimate", ["direct", "mask"])
+def test_the_power_is_undone(estimate: str) -> None:
+    """A network that answers rightly of compressed magnitudes gives the stems themselves."""
+    mix_BTFC = spectrum(64)
+    share, power = 0.25, 0.5
+    if estimate == "direct":
+        output = np.concatenate([np.abs(share * mix_BTFC) ** power,
+                                 np.abs((1 - share) * mix_BTFC) ** power], -1)
+    else:
+        logits = [np.log(p / (1 - p)) for p in (share ** power, (1 - share) ** power)]
+        output = np.broadcast_to(np.array(logits, np.float32), (2, 6, 64, 2))
+    got = np.asarray(answering(output, estimate, power=power, mask="sigmoid")({}, mix_BTFC))
+    np.testing.assert_allclose(got[:, 0], share * mix_BTFC, rtol=1e-4)
+    np.testing.assert_allclose(got[:, 1], (1 - share) * mix_BTFC, rtol=1e-4)
+
+
+def test_the_network_sees_compressed_magnitudes() -> None:
+    seen = dataclasses.replace(estimator("direct"), power=0.5).features(spectrum(64), 1.0)
+    np.testing.assert_allclose(seen, np.abs(spectrum(64)) ** 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("estimate", ["direct", "mask", "complex"])
+@pytest.mark.parametrize("how", ["equal", "power"])
+def test_consistent_stems_add_up_to_the_mixture(estimate: str, how: str) -> None:
+    output = np.random.default_rng(0).normal(size=(2, 6, 64, 4 if estimate == "complex" else 2))
+    for mix_BTFC in (spectrum(90), jnp.zeros_like(spectrum(90))):
+        stems_BSTFC = answering(output.astype(np.float32), estimate, mask="sigmoid",
+                                consistency=how)({}, mix_BTFC)
+        np.testing.assert_allclose(stems_BSTFC.sum(1), mix_BTFC, atol=1e-5)
+
+
+def test_consistency_gives_by_shares_or_by_power() -> None:
+    stems_BSTFC = jnp.array([3.0, 1.0], jnp.complex64).reshape(1, 2, 1, 1, 1)
+    mix_BTFC = jnp.full((1, 1, 1, 1), 14, jnp.complex64)
+    np.testing.assert_allclose(consistent(stems_BSTFC, mix_BTFC, "equal").ravel(), [8, 6])
+    np.testing.assert_allclose(consistent(stems_BSTFC, mix_BTFC, "power").ravel(), [12, 2])
+    np.testing.assert_allclose(consistent(stems_BSTFC, mix_BTFC, "none").ravel(), [3, 1])
+
+
+@pytest.mark.parametrize("estimate", ["direct", "mask", "complex"])
+@pytest.mark.parametrize("power, how", [(1.0, "none"), (0.3, "power"), (1.0, "equal")])
+def test_silence_has_finite_gradients(estimate: str, power: float, how: str) -> None:
+    silence = jnp.zeros((2, 6, 64, 1), jnp.complex64)
+    for mix_BTFC in (silence, spectrum(64)):
+        def total(output: jax.Array) -> jax.Array:
+            base = answering(np.zeros((2, 6, 64, 4)), estimate, power=power, consistency=how)
+            stems_BSTFC = dataclasses.replace(base, network=Fixed(output))({}, mix_BTFC)
+            return (stems_BSTFC.real ** 2 + stems_BSTFC.imag).sum()
+
+        zeros = jnp.zeros((2, 6, 64, 4 if estimate == "complex" else 2))
+        assert np.isfinite(jax.grad(total)(zeros)).all()
+
+
+def test_rematerialisation_keeps_less_and_changes_nothing() -> None:
+    """The same loss and gradient; for the gradient no activation is kept but those that take long
+    to compute. (What that saves a compiler may give back: XLA on CPU does.)
+    """
+    c = Config()
+    c.audio.sample_rate, c.audio.n_fft, c.audio.hop = 8000, 128, 64
+    c.model.name, c.model.widths, c.model.estimate = "unet", (8, 16, 16), "mask"
+    c.check()
+    mix_BTFC = jnp.tile(spectrum(65), (2, 8, 1, 1))
+    variables = make_estimator(c).init(jax.random.key(0), 48)
+
+    def outcome(remat: bool) -> tuple[Any, Any, int]:
+        estimate_of = dataclasses.replace(make_estimator(c), remat=remat)
+
+        def loss(params: Any) -> jax.Array:
+            stems_BSTFC, _ = estimate_of.train({**variables, "params": params}, mix_BTFC,
+                                               dropout=jax.random.key(1), windows=jnp.arange(4))
+            return jnp.abs(stems_BSTFC[:, 0]).sum()
+
+        value, pull = jax.vjp(loss, variables["params"])
+        kept = sum(leaf.nbytes for leaf in jax.tree.leaves(pull))
+        return value, pull(jnp.ones(())), kept
+
+    (value, gradient, kept), (again, gradient_again, kept_again) = outcome(False), outcome(True)
+    np.testing.assert_allclose(again, value, rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(gradient_again)):
+        assert np.abs(a - b).max() < 1e-5 * np.abs(a).max()
+    assert kept_again < 0.6 * kept
