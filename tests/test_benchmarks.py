@@ -12,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import loader, preprocess, store_layout, timer, train_step, variation
+from benchmarks import (
+    loader, long_run, preprocess, store_layout, switches, timer, train_step, variation
+)
 from benchmarks.peers import hdf5
-from stemsep import models
+from stemsep import checks, models
 from stemsep.batches import Batches
 from stemsep.config import Config, ModelConfig
 from stemsep.errors import InputError
@@ -164,3 +166,43 @@ def test_layouts_are_compared(demo: Config, tmp_path: Path) -> None:
     assert len(lines) == len(set(store_layout.LAYOUTS)) == len(store_layout.LAYOUTS)
     sizes = {line["codec"]: line["size_of_raw"] for line in lines if line["chunk_frames"] == 32}
     assert sizes["none"] > sizes["zstd 3"] > 0
+
+
+def test_switches_are_trained_and_timed_beside_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = ("as it is", "accumulate 4", "loss si_sdr", "muon")
+    monkeypatch.setattr(switches, "VARIATIONS",
+                        {name: switches.VARIATIONS[name] for name in chosen})
+    config = switches.changed(long_run.tiny(tmp_path, 20), {"train.batch": 4})
+    output = tmp_path / "results.jsonl"
+    switches.compare(config, steps=3, repeats=2, output=str(output))
+    lines = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [line["variation"] for line in lines] == list(chosen)
+    assert all(line["step_s_per_base_s"] > 0 and line["loss_last"] != line["loss_first"]
+               for line in lines)
+    assert lines[0]["loss_first"] == pytest.approx(lines[3]["loss_first"], rel=1e-5)
+
+
+def test_every_switch_is_a_configuration(tmp_path: Path) -> None:
+    """Beside it, every loss and every optimiser is among them."""
+    config = switches.changed(long_run.tiny(tmp_path, 20),
+                              {"train.batch": 4, "data.window_frames": 160})
+    for changes in switches.VARIATIONS.values():
+        switches.changed(config, changes)
+    losses = {name for changes in switches.VARIATIONS.values()
+              for name in changes.get("loss.terms", {})}
+    assert losses == set(checks.LOSSES)
+    assert {changes.get("optim.name", "adamw") for changes in switches.VARIATIONS.values()} == set(
+        checks.CHOICES["optim.name"])
+
+
+@pytest.mark.slow
+def test_a_long_run_takes_no_more_memory_and_leaves_few_checkpoints(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    subprocess.run([sys.executable, "-m", "benchmarks.long_run", "--steps=8000",
+                    f"--output={output}"], check=True, capture_output=True, timeout=300)
+    line = json.loads(output.read_text())
+    assert line["growth"] < 0.02, line["memory_bytes"]
+    assert len(line["memory_bytes"]) == 20 and 0 <= line["input_wait"] <= 1
+    assert line["checkpoints_kept"][-2:] == [7600, 8000] and len(line["checkpoints_kept"]) <= 3

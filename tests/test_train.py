@@ -132,6 +132,8 @@ train.train(from_dict(json.loads(Path(sys.argv[1]).read_text())), sys.argv[2])
 def test_killed_at_any_moment_it_ends_as_if_undisturbed(config: Config, tmp_path: Path) -> None:
     """kill -9 while it starts, steps, validates or saves: the same arrays and the same log."""
     config.train.steps, config.train.save_every, config.train.log_every = 60, 2, 1
+    config.augment.mixup, config.augment.polarity, config.augment.mask_time = 0.3, 0.5, 0.2
+    config.loss.balance, config.loss.balance_steps, config.optim.schedule = "dynamic", 5, "plateau"
     whole = run(config, tmp_path / "whole")
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     killed = tmp_path / "killed"
