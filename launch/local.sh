@@ -5,7 +5,7 @@
 #
 # On a CPU, DEVICES=n gives each process n virtual devices (1 if not set). Of NVIDIA GPUs each process gets as many as
 # the others; PROCESSES must divide their number. Ends with the first status that is not 0; when one process fails, the
-# others are stopped.
+# others are stopped. SIGTERM goes to all of them: training saves what it has and ends with status 0.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: launch/local.sh PROCESSES COMMAND..." >&2
@@ -26,7 +26,9 @@ share=$((${#gpus[@]} / count))
 
 processes=()
 stop() { kill -KILL "${processes[@]}" 2>/dev/null || true; }    # processes of jax.distributed catch SIGTERM
-trap 'stop; exit 130' INT TERM
+trap 'stop; exit 130' INT
+terminated=
+trap 'terminated=1; kill -TERM "${processes[@]}" 2>/dev/null || true' TERM
 for ((i = 0; i < count; i++)); do
     mine=$(IFS=,; echo "${gpus[*]:i * share:share}")
     (
@@ -35,9 +37,15 @@ for ((i = 0; i < count; i++)); do
     ) &
     processes+=($!)
 done
-for _ in "${processes[@]}"; do
+left=$count
+while [ "$left" -gt 0 ]; do
     status=0
     wait -n || status=$?        # the next one to end; 127 where all have been waited for
+    if [ -n "$terminated" ] && [ "$status" -gt 128 ]; then      # only the signal ended the waiting
+        terminated=
+        continue
+    fi
+    left=$((left - 1))
     if [ "$status" -ne 0 ] && [ "$status" -ne 127 ]; then
         stop
         exit "$status"

@@ -27,8 +27,8 @@ from stemsep.state import TrainState
 # Settings that decide what the parameters are, or what their validation loss means; a run cannot go
 # on with others.
 FIXED = (
-    "audio", "data.targets", "data.stems", "loss", "optim.name", "model.name", "model.widths",
-    "model.estimate", "model.mask", "model.features", "model.bins", "model.bands",
+    "audio", "data.targets", "data.stems", "loss", "optim.name", "optim.frozen", "model.name",
+    "model.widths", "model.estimate", "model.mask", "model.features", "model.bins", "model.bands",
     "model.bin_affine", "model.norm", "model.power", "model.consistency",
 )
 
@@ -91,14 +91,14 @@ class Checkpoints:
         return min(losses, key=lambda step: (losses[step], -step), default=newest)
 
     def save(
-        self, step: int, state: TrainState, *, config: Config, scores: dict[str, Any]
+        self, step: int, state: TrainState, *, config: Config, scores: dict[str, Any] | None
     ) -> None:
         """Save a state of host arrays; returns before it is written.
 
         scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
         "raw" or "ema", the parameters that they are of.
         """
-        known = {name: value for name, value in scores.items() if value is not None}
+        known = {name: value for name, value in (scores or {}).items() if value is not None}
         self._manager.save(
             step,
             metrics={**known, "songs": self._songs},
@@ -222,7 +222,7 @@ def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
 
 
 def _kind(name: str) -> str:
-    return "loss" if name.startswith("loss") else "network"
+    return {"loss": "loss", "optim": "optimiser"}.get(name.split(".")[0], "network")
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -232,7 +232,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         path = prefix + name
-        if path in ("data.targets", "data.weights"):
+        if path in ("data.targets", "data.weights", "optim.lr_factors"):
             flat[path] = [[target, stems] for target, stems in value.items()]
         elif isinstance(value, dict):
             flat.update(flatten(value, path + "."))
@@ -255,4 +255,4 @@ def _optimiser(state: TrainState) -> dict[str, Any]:
 
 
 def _negative_loss(metrics: dict[str, float]) -> float:
-    return -metrics["loss"]
+    return -metrics.get("loss", math.inf)

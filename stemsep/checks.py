@@ -177,13 +177,16 @@ def check_targets(config: Any) -> None:
                     unknown(f"config.data.targets: {name!r} names stem", stem, config.data.stems)
                 )
             seen[stem] = name
-    for pattern, weight in config.data.weights.items():
-        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
-        if not isinstance(pattern, str) or not number or not 0 <= weight < 1e6:
-            raise InputError(
-                f"config.data.weights: {pattern!r}: {weight!r} must be a pattern of names and a "
-                "number from 0 on"
-            )
+    check_patterns(config.data.weights, "config.data.weights")
+
+
+def check_patterns(numbers: dict, field: str) -> None:
+    """Check numbers by patterns of names."""
+    for pattern, value in numbers.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not isinstance(pattern, str) or not number or not 0 <= value < 1e6:
+            raise InputError(f"{field}: {pattern!r}: {value!r} must be a pattern of names and a "
+                             "number from 0 on")
 
 
 def check_model(config: Any) -> None:
@@ -266,6 +269,7 @@ def check_loss(config: Any) -> None:
 def check_optim(config: Any) -> None:
     """Check the optimiser's numbers, and that a batch can be divided."""
     optim, batch = config.optim, config.train.batch
+    check_patterns(optim.lr_factors, "config.optim.lr_factors")
     whole = -(-batch // optim.accumulate) * optim.accumulate
     if optim.betas and (len(optim.betas) != 2 or not all(0 <= b < 1 for b in optim.betas)):
         raise InputError(f"config.optim.betas {optim.betas} must be two numbers from 0 to below 1")

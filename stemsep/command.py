@@ -19,7 +19,7 @@ from ml_collections import config_flags
 
 from stemsep import stored
 from stemsep.config import Config
-from stemsep.errors import InputError
+from stemsep.errors import InputError, Stopped
 from stemsep.section import Section, unknown
 
 
@@ -76,7 +76,8 @@ def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> Non
     """Parse the flags, run `main(positional arguments)` and leave with its status.
 
     An InputError, and what the system says about files and space, is one sentence on stderr and
-    status 1. With `config`, the names of overrides are checked before anything else is parsed.
+    status 1; what was asked to stop says so in one, with status 0. With `config`, the names of
+    overrides are checked before anything else is parsed.
     """
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what we ask it to do
 
@@ -93,6 +94,9 @@ def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> Non
         app.run(guarded, flags_parser=parse)
     except InputError as problem:
         sys.exit(f"error: {problem}")
+    except Stopped as note:
+        print(note, end="\n" if str(note) else "")
+        sys.exit(0)
     except OSError as problem:
         sys.exit(f"error: {describe(problem)}")
     except KeyboardInterrupt:

@@ -156,12 +156,17 @@ class OptimConfig(Section):
     clip_norm: float = 0.0  # of the whole gradient; 0: no clipping
     accumulate: int = 1  # parts that a batch goes through a device in: less memory, the same step
     ema_decay: float = 0.0  # of the averaged parameters, which are validated as well; 0: none
+    # Patterns of names, as ("down*", "bin_affine"): these layers stay as they are, their running
+    # statistics too.
+    frozen: tuple[str, ...] = ()
+    lr_factors: dict = field(default_factory=dict)  # pattern -> factor of the learning rate
 
 
 @dataclass
 class TrainConfig(Section):
     """How long, in which batches, and how often a run is validated and saved."""
 
+    init: str = ""  # a run or an exported model whose parameters a new run starts from
     steps: int = 20000
     batch: int = 16  # windows a step, over all devices
     save_every: int = 1000  # steps between checkpoints, each with a validation

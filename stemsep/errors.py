@@ -7,3 +7,8 @@ class InputError(ValueError):
     Commands print the sentence and end with status 1; every other exception is a fault of ours and
     keeps its traceback.
     """
+
+
+class Stopped(Exception):
+    """What was asked to stop, and has: the sentence says how to go on. Commands end with status 0.
+    """

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from stemsep import pictures
 from stemsep.errors import InputError
+from stemsep.files import write_json
 
 _CANDIDATES = {"raw": "parameters", "ema": "averaged parameters"}
 # What of a line of log.jsonl depends on the machine, and differs between two runs that train alike.
@@ -78,6 +79,9 @@ class Log:
         self._new: list[tuple[int, Any]] = []  # since the last log point
         # Of the log point before, still to be read: its steps and their speed.
         self._due: tuple[list[tuple[int, Any]], dict[str, float]] = [], {}
+        self._aside = workdir / "unlogged.json"  # see `interrupt`
+        if visible:
+            self._new = put_aside(self._aside, start)
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
         self._file = Lines(workdir / "log.jsonl", start) if visible else None
         self._bar = progress(steps, "train", unit="step", initial=start, visible=visible)
@@ -143,6 +147,21 @@ class Log:
         """Read everything now, before a checkpoint: a broken state is never saved."""
         self.point()
         self._read_due()
+
+    def interrupt(self) -> None:
+        """Write what is due, and put the metrics since the last log point aside: a run that goes on
+        from here logs as if it had not been interrupted. Raises as a log point does.
+        """
+        self._read_due()
+        kept = [(step, self._read(metrics)) for step, metrics in self._new]
+        for step, metrics in kept:
+            if not metrics.get("skipped"):
+                check_finite(step, "loss", float(metrics["loss"]))
+        if self._file and kept:
+            # As text: JSON has no infinity, which a skipped step may tell.
+            write_json(self._aside, {"metrics": [
+                (step, {name: repr(float(value)) for name, value in metrics.items()})
+                for step, metrics in kept]})
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one line of log.jsonl, and its numbers to the sinks; the record has a "step"."""
@@ -218,7 +237,7 @@ class Log:
         (pending, speed), self._due = self._due, ([], {})
         if not pending:
             return
-        values = [(step, self._get(metrics)) for step, metrics in pending]
+        values = [(step, self._read(metrics)) for step, metrics in pending]
         last, kept = values[-1][0], [m for step, m in values if not self._is_skipped(step, m)]
         mean = {name: float(np.mean([metrics[name] for metrics in kept]))
                 for name in (kept[0] if kept else ()) if name != "skipped"}
@@ -239,6 +258,11 @@ class Log:
             refresh=False,
         )
 
+    def _read(self, metrics: Any) -> dict[str, Any]:
+        """Bring metrics to the host, where those that were put aside are already."""
+        there = all(isinstance(value, np.generic) for value in metrics.values())
+        return metrics if there else self._get(metrics)
+
     def _is_skipped(self, step: int, metrics: dict[str, Any]) -> bool:
         """Whether a step was skipped, which is told; raises InputError where it must not be, or
         where too many in a row were.
@@ -257,6 +281,19 @@ class Log:
                 "training stopped, and the last checkpoint is from before; lower config.optim.lr "
                 "or set config.optim.clip_norm=1")
         return True
+
+
+def put_aside(path: Path, start: int) -> list[tuple[int, Any]]:
+    """Return the metrics that `Log.interrupt` put aside at step `start`: those of the steps since
+    the last log point. Of another step, or none: [].
+    """
+    try:
+        kept = json.loads(path.read_text())["metrics"]
+        metrics = [(step, {name: np.float32(value) for name, value in values.items()})
+                   for step, values in kept]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return metrics if metrics and metrics[-1][0] == start else []
 
 
 def check_finite(step: int, name: str, value: float) -> None:

@@ -6,6 +6,7 @@ import jax
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
+from stemsep import selection
 from stemsep.config import OptimConfig
 
 
@@ -41,6 +42,7 @@ def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     PyTorch code does; "adamw", "lion" (arXiv:2302.06675) and "muon" decay apart from it. "muon"
     orthogonalises the updates of kernels as matrices of all taps and inputs by outputs, scaled to
     the size of Adam's (arXiv:2502.16982, section 2.2); its other parameters go through AdamW.
+    config.frozen and config.lr_factors choose parameters by patterns, see `stemsep.selection`.
     """
     rate = schedule(config, steps)
     decay = config.weight_decay
@@ -59,7 +61,8 @@ def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:
     }
     # With clipping or without, the state has one structure: a run can go on with either.
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(clip, makers[config.name]())
+    factors = [selection.scaled(config.lr_factors)] if config.lr_factors else []
+    return selection.frozen(optax.chain(clip, makers[config.name](), *factors), config.frozen)
 
 
 def kernels(params: optax.Params) -> Any:

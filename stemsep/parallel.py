@@ -5,7 +5,11 @@ A step is written for one device; its only collectives are means over the axis `
 """
 
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Callable
 
@@ -251,6 +255,27 @@ class DataParallel:
         """
         mine = next(d for d in self.devices if d.process_index == self.process)
         return (mine.memory_stats() or {}).get("bytes_limit")
+
+    @contextmanager
+    def preemption(self) -> Iterator[Callable[[int], bool]]:
+        """Within it a notice to stop, SIGTERM, does not end the process: `asked(step)` says so.
+
+        All processes of a job ask at every step, and are told at the same one, whichever of them
+        had the notice.
+        """
+        if self.processes > 1:  # a handler of ours would take the notice from JAX
+            from jax.experimental.multihost_utils import reached_preemption_sync_point
+
+            yield reached_preemption_sync_point
+        elif threading.current_thread() is not threading.main_thread():
+            yield lambda step: False  # only the main thread hears signals
+        else:
+            heard = threading.Event()
+            before = signal.signal(signal.SIGTERM, lambda *_: heard.set())
+            try:
+                yield lambda step: heard.is_set()
+            finally:
+                signal.signal(signal.SIGTERM, before)
 
     def wait_for_all(self, what: str) -> None:
         """Wait until every process is here: the main one has prepared what the others will open."""

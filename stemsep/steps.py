@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from stemsep import guide, losses, parallel
+from stemsep import guide, losses, parallel, selection
 from stemsep.augment import augment
 from stemsep.config import Config
 from stemsep.estimate import Estimator, Variables
@@ -41,6 +41,7 @@ def make_train_step(
         windows = parallel.index_in_batch(len(batch["stems"]))
         results = gradient(train_state, batch["stems"], windows)
         grads, losses_S, batch_stats = jax.lax.pmean(results, AXIS)
+        batch_stats = selection.kept(config.optim.frozen, train_state.batch_stats, batch_stats)
         updates, opt_state = tx.update(grads, train_state.opt_state, train_state.params)
         if plateau:
             updates = jax.tree.map(lambda u: u * train_state.guide["rate"], updates)

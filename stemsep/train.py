@@ -10,12 +10,14 @@ import optax
 from absl import flags
 
 from stemsep import (
-    command, datasets, guide, optim, parallel, preprocess, sinks, state, stored, summary, tracing
+    command, datasets, finetune, guide, optim, parallel, preprocess, selection, sinks, state,
+    stored, summary, tracing
 )
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
+from stemsep.errors import Stopped
 from stemsep.estimate import Estimator, make_estimator
 from stemsep.files import write_json
 from stemsep.log import Log, Sink, check_finite
@@ -38,7 +40,8 @@ def train(
     profile: the first and the last step of which a trace is written. Returns the workdir. A missing
     store is built first. Raises InputError when the workdir holds another network, when the batch
     does not divide over the devices, when a sink of the log is missing, and when the loss stops
-    being finite.
+    being finite; Stopped, with status 0 for a command, when SIGTERM has stopped it: the state of
+    that step is saved, and the same call goes on from there.
     """
     workdir, config = Path(workdir), with_recipe(config)
     devices = DataParallel(config.parallel)
@@ -72,6 +75,7 @@ def train(
                 skips_allowed=skips_allowed(config)) as log,
             Trace(workdir, profile, start=start, stop=config.train.steps,
                   visible=devices.is_main) as trace,
+            devices.preemption() as asked_to_stop,
         ):
             for note in filter(None, [*notes, trace.note]):
                 log.say(note)
@@ -82,7 +86,7 @@ def train(
                               train_state, alpha_S, step_fn, start=start)
             running: deque = deque()
             stream = batches.stream(start, config.train.steps)
-            done = start
+            done, stopped = start, False
             while done < config.train.steps:
                 with log.waiting():
                     _, batch = next(stream)
@@ -96,13 +100,23 @@ def train(
                     jax.block_until_ready(running.popleft())
                 if due(done, config.train.log_every):
                     log.point()
-                if due(done, config.train.save_every) or done == config.train.steps:
+                saves = due(done, config.train.save_every) or done == config.train.steps
+                if saves:
                     log.flush()
                     train_state = judged(train_state, done, validation, checkpoints, log)
                     if guide.is_over(devices.get(train_state.guide), config):
                         log.say(f"step {done}: no better score in {config.train.patience} "
                                 "validations; training ends here")
                         break
+                if done < config.train.steps and asked_to_stop(done):
+                    if not saves:
+                        log.interrupt()
+                        checkpoints.save(done, devices.get(train_state), config=config, scores=None)
+                    stopped = True
+                    break
+    if stopped:
+        raise Stopped(f"stopped by SIGTERM after step {done}, which is saved in {workdir}; the "
+                      "same command goes on from there" if devices.is_main else "")
     return workdir
 
 
@@ -151,8 +165,8 @@ def begin(
     checkpoints: Checkpoints, config: Config, estimator: Estimator,
     tx: optax.GradientTransformation, alpha_S: np.ndarray,
 ) -> tuple[TrainState, int, list[str]]:
-    """Return the state to start from, its step, and what to say about it: fresh, or the newest
-    checkpoint's.
+    """Return the state to start from, its step, and what to say about it: fresh, with another run's
+    parameters, or the newest checkpoint's.
     """
     def fresh() -> TrainState:
         return state.create(estimator, tx, alpha_S, seed=config.seed,
@@ -160,7 +174,13 @@ def begin(
 
     latest = checkpoints.latest()
     if latest is None:
-        return fresh(), 0, []
+        first, notes = fresh(), list[str]()
+        if config.train.init:
+            first, notes = finetune.start_from(config.train.init, first)
+        for field, patterns in (("frozen", config.optim.frozen),
+                                ("lr_factors", config.optim.lr_factors)):
+            selection.check(patterns, first.params, f"config.optim.{field}")
+        return first, 0, notes
     with undamaged(checkpoints.workdir, latest):
         stored = checkpoints.config(latest)
     changed = check_same_run(stored, config, checkpoints.workdir)

@@ -46,6 +46,8 @@ FLOORS = {
     "batches": 2,
     "optim": 2,
     "guide": 1,
+    "selection": 1,
+    "finetune": 3,
     "state": 2,
     "checkpoint": 2,
     "variation": 2,

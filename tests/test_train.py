@@ -54,7 +54,8 @@ def write_store(config: Config) -> None:
     rng = np.random.default_rng(0)
     for number, split in enumerate(("train", "train", "train", "validation")):
         waves = [
-            [(scale * rng.standard_normal((1, 4000))).astype(np.float32)] for scale in (0.1, 0.3)
+            [(scale * rng.standard_normal((1, 4000))).astype(np.float32)]
+            for scale in np.linspace(0.1, 0.3, len(config.stems))
         ]
         store.write_track(split, f"song{number}", samples=4000, waves=waves, sources={})
 
