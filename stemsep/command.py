@@ -78,7 +78,8 @@ def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> Non
     An InputError, and what the system says about files and space, is one sentence on stderr and
     status 1. With `config`, the names of overrides are checked before anything else is parsed.
     """
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what we ask it to do
+    # Orbax warns of what we ask it to do, and prints a trace of what we then tell in a sentence.
+    logging.set_verbosity(logging.FATAL)
 
     def guarded(argv: list[str]) -> int | None:
         return main(argv[1:])

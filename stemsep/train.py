@@ -13,7 +13,7 @@ from stemsep import (
     command, datasets, guide, optim, parallel, preprocess, sinks, state, stored, summary, tracing
 )
 from stemsep.batches import Batches
-from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
+from stemsep.checkpoint import Checkpoints, check_same_run, in_bucket, local, undamaged
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
 from stemsep.estimate import Estimator, make_estimator
@@ -32,15 +32,17 @@ AHEAD = 2  # steps that may be queued on the device; more would only fill its me
 
 def train(
     config: Config, workdir: str | Path, *, profile: tuple[int, int] | None = None
-) -> Path:
+) -> str | Path:
     """Train the network of a checked configuration, or go on where its workdir stopped.
 
+    workdir: a folder or gs://bucket/path; of a run in a bucket the log lies in runs/<config.name>.
     profile: the first and the last step of which a trace is written. Returns the workdir. A missing
-    store is built first. Raises InputError when the workdir holds another network, when the batch
-    does not divide over the devices, when a sink of the log is missing, and when the loss stops
-    being finite.
+    store is built first. Raises InputError when the workdir holds another network or another run
+    trains in it, when the batch does not divide over the devices, when a sink of the log is
+    missing, when the loss stops being finite, and when the last checkpoint cannot be saved.
     """
-    workdir, config = Path(workdir), with_recipe(config)
+    run, config = workdir, with_recipe(config)
+    workdir = local(run, config.name)
     devices = DataParallel(config.parallel)
     sinks.check(config, main=devices.is_main)
     devices.check_batch(config.train.batch, "config.train.batch", parts=config.optim.accumulate)
@@ -56,7 +58,7 @@ def train(
     validation = Validation(store, held_out, estimator, alpha_S, config, devices)
 
     with Checkpoints(
-        workdir, source=config.data.source, keep=config.train.keep
+        run, source=config.data.source, keep=config.train.keep, main=devices.is_main
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
         unfinished = start < config.train.steps
@@ -73,6 +75,9 @@ def train(
             Trace(workdir, profile, start=start, stop=config.train.steps,
                   visible=devices.is_main) as trace,
         ):
+            checkpoints.say = log.say
+            if in_bucket(run):
+                log.say(f"checkpoints go to {run}, the log to {workdir}")
             for note in filter(None, [*notes, trace.note]):
                 log.say(note)
             if unfinished:
@@ -96,6 +101,7 @@ def train(
                     jax.block_until_ready(running.popleft())
                 if due(done, config.train.log_every):
                     log.point()
+                    checkpoints.check()
                 if due(done, config.train.save_every) or done == config.train.steps:
                     log.flush()
                     train_state = judged(train_state, done, validation, checkpoints, log)
@@ -103,7 +109,7 @@ def train(
                         log.say(f"step {done}: no better score in {config.train.patience} "
                                 "validations; training ends here")
                         break
-    return workdir
+    return run
 
 
 def judged(
@@ -196,7 +202,9 @@ def main() -> None:
     """Run the command."""
     config_flag = command.define_config()
     workdir_flag = flags.DEFINE_string(
-        "workdir", None, "where checkpoints and the log go; default: runs/<config.name>"
+        "workdir", None,
+        "where checkpoints and the log go, a folder or gs://bucket/path; default: "
+        "runs/<config.name>"
     )
     profile_flag = flags.DEFINE_string(
         "profile_steps", "", "first:last, steps of which a trace is written to WORKDIR/profile"
