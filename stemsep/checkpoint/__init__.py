@@ -10,6 +10,7 @@ used without its config file. `exported` is what separation needs of one, as one
 import dataclasses
 import json
 import shutil
+import sys
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ _TEMPORARY = ".orbax-checkpoint-tmp"  # in the name of what Orbax has not finish
 # How TensorStore begins a sentence about what a disk or a bucket refuses.
 _REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED",
              "UNAUTHENTICATED", "ABORTED", "NOT_FOUND")
+_CLIENTS = ("gcsfs", "aiohttp", "google.")  # whose errors are those of a bucket
 
 # Settings that decide what the parameters are, or what their validation loss means; a run cannot go
 # on with others.
@@ -80,6 +82,7 @@ class Checkpoints:
         with ExitStack() as stack:
             if main and not read_only:
                 stack.enter_context(alone(self.workdir))
+            stack.enter_context(_late_writes_unsaid())
             with _reachable(self.workdir):
                 self._manager = ocp.CheckpointManager(
                     self.workdir / "checkpoints",
@@ -387,10 +390,29 @@ def _refusal(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, OSError) or "os_error_code" in str(error):
             return getattr(error, "strerror", None) or reason(error)  # type: ignore[arg-type]
-        if str(error).startswith(_REFUSALS) or type(error).__module__.startswith("gcsfs"):
+        if str(error).startswith(_REFUSALS) or type(error).__module__.startswith(_CLIENTS):
             return str(error).splitlines()[0]
         error = error.__cause__ or error.__context__
     return None
+
+
+@contextmanager
+def _late_writes_unsaid() -> Iterator[None]:
+    """Keep TensorStore from printing a trace for each write that ends after Orbax has given up what
+    it belongs to: the event loop that it would tell is closed.
+    """
+    before = sys.unraisablehook
+
+    def hook(problem: Any) -> None:
+        if str(problem.exc_value) != "Event loop is closed":
+            before(problem)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
 
 
 def _versions() -> dict[str, str]:

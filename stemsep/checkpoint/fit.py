@@ -52,7 +52,7 @@ def check(
     version: str,
 ) -> None:
     """Raise InputError, naming `where` and one array, if stored arrays are not those wanted."""
-    for name in [*wanted, *found]:
+    for name in sorted({*wanted, *found}, key=lambda name: (not name.startswith("params/"), name)):
         if found.get(name) == wanted.get(name):
             continue
         if name not in found:
