@@ -38,7 +38,7 @@ def main() -> None:
         config = pipeline.config
         print(f"{passed()} songs and spectrograms: {config.data.source} -> {config.store}")
         pipeline.preprocess()
-        print(f"{passed()} training: {pipeline.workdir}")
+        print(f"{passed()} training: {pipeline.run}")
         pipeline.train()
         print(f"{passed()} scores on the test tracks")
         try:
@@ -53,7 +53,7 @@ def main() -> None:
             show(pipeline, path)
         print(
             f"{passed()} done; separate your own songs with\n"
-            f"    python -m stemsep.separate --checkpoint {pipeline.workdir} SONG_OR_FOLDER..."
+            f"    python -m stemsep.separate --checkpoint {pipeline.run} SONG_OR_FOLDER..."
         )
 
     command.run(run, config=True)

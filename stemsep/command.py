@@ -79,7 +79,8 @@ def run(main: Callable[[list[str]], int | None], *, config: bool = False) -> Non
     status 1; what was asked to stop says so in one, with status 0. With `config`, the names of
     overrides are checked before anything else is parsed.
     """
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what we ask it to do
+    # Orbax warns of what we ask it to do, and prints a trace of what we then tell in a sentence.
+    logging.set_verbosity(logging.FATAL)
 
     def guarded(argv: list[str]) -> int | None:
         return main(argv[1:])

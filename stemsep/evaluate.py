@@ -220,7 +220,8 @@ def find_tracks(source: str, split: str, separator: Separator, *,
 def main() -> None:
     """Run the command."""
     checkpoint = flags.DEFINE_string(
-        "checkpoint", None, "the folder of a training run, as in runs/drums", required=True)
+        "checkpoint", None, "a training run, as in runs/drums, or an exported model.safetensors",
+        required=True)
     source = flags.DEFINE_string(
         "source", None, "layout:path of the songs, as in slakh:/data/slakh", required=True)
     split = flags.DEFINE_enum("split", "test", [*SPLITS, "all"], "which tracks to score")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Callable, Sequence
 
 from stemsep import audio, datasets, evaluate, preprocess, report, separate, train
+from stemsep.checkpoint import local
 from stemsep.config import Config
 from stemsep.jobs import song_name
 
@@ -13,12 +14,13 @@ class Pipeline:
 
     What is there already is not made again, so a step that is called later, by another process,
     finds what an earlier one left. workdir: the run, which `--checkpoint` of the commands takes;
-    runs/<config.name> if not given.
+    runs/<config.name> if not given. Of a run in a bucket, what is no checkpoint goes there too.
     """
 
     def __init__(self, config: Config, *, workdir: str | Path | None = None) -> None:
         self.config = config.check()
-        self.workdir = Path(workdir or f"runs/{config.name}")
+        self.run = workdir or f"runs/{config.name}"
+        self.workdir = local(self.run, config.name)
 
     def preprocess(self) -> "Pipeline":
         """Bring the store up to date with its source; missing demo songs are made first."""
@@ -27,12 +29,12 @@ class Pipeline:
 
     def train(self) -> "Pipeline":
         """Train the network, or go on where the workdir stopped."""
-        train.train(self.config, self.workdir)
+        train.train(self.config, self.run)
         return self
 
     def separator(self) -> separate.Separator:
         """Return the separator of the run's best checkpoint."""
-        return separate.Separator.load(self.workdir)
+        return separate.Separator.load(self.run)
 
     def separate(self, song: str | Path, output: str | Path | None = None) -> dict[str, Path]:
         """Separate a file into <output>/<stem>.wav and return their paths; output:
@@ -51,7 +53,7 @@ class Pipeline:
         """
         return evaluate.evaluate_source(
             self.separator(), self.config.data.source, split, output=self.workdir / "report",
-            checkpoint=str(self.workdir), baselines=baselines, show=show,
+            checkpoint=str(self.run), baselines=baselines, show=show,
         )
 
     def example(self) -> Path | None:

@@ -73,7 +73,8 @@ class Separator:
     @classmethod
     def load(cls, run: str | Path, *, overlap: float | None = None, batch: int | None = None,
              devices: DataParallel | None = None) -> "Separator":
-        """Return the separator of a run: its best checkpoint by validation."""
+        """Return the separator of a run, its best checkpoint by validation, or of an exported file.
+        """
         config, variables = checkpoint.load(run)
         return cls(config, variables, overlap=overlap, batch=batch, devices=devices)
 
@@ -276,7 +277,8 @@ def tell(sentence: str) -> None:
 def main() -> None:
     """Run the command."""
     checkpoint_flag = flags.DEFINE_string(
-        "checkpoint", None, "the folder of a training run, as in runs/drums", required=True)
+        "checkpoint", None, "a training run, as in runs/drums, or an exported model.safetensors",
+        required=True)
     output = flags.DEFINE_string("output", "separated", "stems go to OUTPUT/<song>/<stem>.wav")
     residual = flags.DEFINE_bool(
         "residual", False, "the last stem is what the others leave of the mixture: all sum to it")

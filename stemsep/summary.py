@@ -47,7 +47,11 @@ def begin(
         left_s = (config.train.steps - start) / steps_per_s
         log.say(f"{steps_per_s:.3g} steps a second: about {span(left_s)} to go for "
                 f"{config.train.steps - start:,} steps, without validation")
-        write_json(workdir / FILE, {**known, "steps_per_s": steps_per_s, "hours": left_s / 3600})
+        try:
+            write_json(workdir / FILE,
+                       {**known, "steps_per_s": steps_per_s, "hours": left_s / 3600})
+        except OSError as problem:  # a full disk ends no training
+            log.say(f"{workdir / FILE} cannot be written ({problem.strerror})")
 
     log.measure(flops=program.flops, peak_tflops=known["step"]["peak_tflops"], on_speed=timed)
 

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from pathlib import Path
+from typing import Callable
 
 import jax
 import numpy as np
@@ -14,7 +15,7 @@ from stemsep import (
     stored, summary, tracing
 )
 from stemsep.batches import Batches
-from stemsep.checkpoint import Checkpoints, check_same_run, undamaged
+from stemsep.checkpoint import Checkpoints, check_same_run, in_bucket, local, undamaged
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
 from stemsep.errors import Stopped
@@ -34,16 +35,18 @@ AHEAD = 2  # steps that may be queued on the device; more would only fill its me
 
 def train(
     config: Config, workdir: str | Path, *, profile: tuple[int, int] | None = None
-) -> Path:
+) -> str | Path:
     """Train the network of a checked configuration, or go on where its workdir stopped.
 
+    workdir: a folder or gs://bucket/path; of a run in a bucket the log lies in runs/<config.name>.
     profile: the first and the last step of which a trace is written. Returns the workdir. A missing
-    store is built first. Raises InputError when the workdir holds another network, when the batch
-    does not divide over the devices, when a sink of the log is missing, and when the loss stops
-    being finite; Stopped, with status 0 for a command, when SIGTERM has stopped it: the state of
-    that step is saved, and the same call goes on from there.
+    store is built first. Raises InputError when the workdir holds another network or another run
+    trains in it, when the batch does not divide over the devices, when a sink of the log is
+    missing, when the loss stops being finite, and when the last checkpoint cannot be saved; Stopped
+    when SIGTERM has stopped it: its state is saved, and the same call goes on from there.
     """
-    workdir, config = Path(workdir), with_recipe(config)
+    run, config = workdir, with_recipe(config)
+    workdir = local(run, config.name)
     devices = DataParallel(config.parallel)
     sinks.check(config, main=devices.is_main)
     devices.check_batch(config.train.batch, "config.train.batch", parts=config.optim.accumulate)
@@ -59,7 +62,7 @@ def train(
     validation = Validation(store, held_out, estimator, alpha_S, config, devices)
 
     with Checkpoints(
-        workdir, source=config.data.source, keep=config.train.keep
+        run, source=config.data.source, keep=config.train.keep, main=devices.is_main
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
         unfinished = start < config.train.steps
@@ -77,6 +80,9 @@ def train(
                   visible=devices.is_main) as trace,
             devices.preemption() as asked_to_stop,
         ):
+            checkpoints.say = log.say
+            if in_bucket(run):
+                log.say(f"checkpoints go to {run}, the log to {workdir}")
             for note in filter(None, [*notes, trace.note]):
                 log.say(note)
             if unfinished:
@@ -84,40 +90,56 @@ def train(
                 step_fn = devices.compiled(step_fn, train_state, batches.example())
                 summary.begin(log, workdir, config, batches, validation.windows, devices,
                               train_state, alpha_S, step_fn, start=start)
-            running: deque = deque()
-            stream = batches.stream(start, config.train.steps)
-            done, stopped = start, False
-            while done < config.train.steps:
-                with log.waiting():
-                    _, batch = next(stream)
-                trace.before(done + 1)
-                train_state, metrics = step_fn(train_state, batch)
-                done += 1
-                trace.after(done, metrics)
-                log.step(done, metrics)
-                running.append(metrics)
-                if len(running) > AHEAD:
-                    jax.block_until_ready(running.popleft())
-                if due(done, config.train.log_every):
-                    log.point()
-                saves = due(done, config.train.save_every) or done == config.train.steps
-                if saves:
-                    log.flush()
-                    train_state = judged(train_state, done, validation, checkpoints, log)
-                    if guide.is_over(devices.get(train_state.guide), config):
-                        log.say(f"step {done}: no better score in {config.train.patience} "
-                                "validations; training ends here")
-                        break
-                if done < config.train.steps and asked_to_stop(done):
-                    if not saves:
-                        log.interrupt()
-                        checkpoints.save(done, devices.get(train_state), config=config, scores=None)
-                    stopped = True
-                    break
+            done, stopped = loop(train_state, start, step_fn, batches, validation, checkpoints, log,
+                                 trace, asked_to_stop)
     if stopped:
-        raise Stopped(f"stopped by SIGTERM after step {done}, which is saved in {workdir}; the "
-                      "same command goes on from there" if devices.is_main else "")
-    return workdir
+        raise Stopped(f"stopped by SIGTERM after step {done}, which is saved in {run}; the same "
+                      "command goes on from there" if devices.is_main else "")
+    return run
+
+
+def loop(
+    train_state: TrainState, start: int, step_fn: Callable, batches: Batches,
+    validation: Validation, checkpoints: Checkpoints, log: Log, trace: Trace,
+    asked_to_stop: Callable[[int], bool],
+) -> tuple[int, bool]:
+    """Train from step `start` on; returns the steps done, and whether SIGTERM has ended it.
+
+    The order counts: what a step reports is read a log point later, and so late that the device
+    never waits for it; a state is saved when all of its metrics were found finite.
+    """
+    config, devices = validation.config, validation.devices
+    running: deque = deque()
+    stream = batches.stream(start, config.train.steps)
+    done = start
+    while done < config.train.steps:
+        with log.waiting():
+            _, batch = next(stream)
+        trace.before(done + 1)
+        train_state, metrics = step_fn(train_state, batch)
+        done += 1
+        trace.after(done, metrics)
+        log.step(done, metrics)
+        running.append(metrics)
+        if len(running) > AHEAD:
+            jax.block_until_ready(running.popleft())
+        if due(done, config.train.log_every):
+            log.point()
+            checkpoints.check()
+        saves = due(done, config.train.save_every) or done == config.train.steps
+        if saves:
+            log.flush()
+            train_state = judged(train_state, done, validation, checkpoints, log)
+            if guide.is_over(devices.get(train_state.guide), config):
+                log.say(f"step {done}: no better score in {config.train.patience} validations; "
+                        "training ends here")
+                break
+        if done < config.train.steps and asked_to_stop(done):
+            if not saves:
+                log.interrupt()
+                checkpoints.save(done, devices.get(train_state), config=config, scores=None)
+            return done, True
+    return done, False
 
 
 def judged(
@@ -216,7 +238,9 @@ def main() -> None:
     """Run the command."""
     config_flag = command.define_config()
     workdir_flag = flags.DEFINE_string(
-        "workdir", None, "where checkpoints and the log go; default: runs/<config.name>"
+        "workdir", None,
+        "where checkpoints and the log go, a folder or gs://bucket/path; default: "
+        "runs/<config.name>"
     )
     profile_flag = flags.DEFINE_string(
         "profile_steps", "", "first:last, steps of which a trace is written to WORKDIR/profile"

@@ -90,6 +90,7 @@ SAME_FLOOR = {
     ("parallel", "flops"),
     ("engine", "errors"),
     ("log", "errors"),
+    ("log", "files"),
     ("log", "pictures"),
     ("pictures", "errors"),
     ("pictures", "stft"),

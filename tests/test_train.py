@@ -14,12 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stemsep import audio, optim, state, steps, train
+from stemsep import audio, steps, train
 from stemsep.checkpoint import Checkpoints, load
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.datasets import recipes
 from stemsep.errors import InputError
-from stemsep.estimate import make_estimator
 from stemsep.log import SPEEDS
 from stemsep.losses import LOSSES
 from stemsep.parallel import DataParallel
@@ -237,26 +236,6 @@ def test_a_finished_run_says_that_changes_come_too_late(
     assert (tmp_path / "run" / "config.json").read_text() == before
 
 
-def test_the_best_checkpoint_outlives_newer_ones_until_the_songs_change(
-    config: Config, tmp_path: Path
-) -> None:
-    tx = optim.make(config.optim, 1)
-    fresh = state.create(make_estimator(config), tx, np.full(2, 0.5), seed=0, frames=16, ema=True)
-    fresh = jax.tree.map(np.asarray, fresh)
-
-    def save(source: str, losses: dict[int, float]) -> tuple[int | None, set[str]]:
-        with Checkpoints(tmp_path, source=source, keep=2) as checkpoints:
-            for step, loss in losses.items():
-                checkpoints.save(step, fresh, config=config, scores={"loss": loss})
-        with Checkpoints(tmp_path, read_only=True) as checkpoints:
-            kept = {path.name for path in (tmp_path / "checkpoints").iterdir()}
-            return checkpoints.best(), kept
-
-    assert save("folders:a", {1: 0.5, 2: 0.1, 3: 0.4, 4: 0.3, 5: 0.2}) == (2, {"2", "4", "5"})
-    best, kept = save("folders:b", {6: 7.0, 7: 9.0, 8: 8.0, 9: 8.5})
-    assert best == 6 and {"6", "8", "9"} <= kept
-
-
 def test_a_recipe_is_part_of_the_run(config: Config, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("Mixing key: program_num\nRecipes:\n  drums: [112, 128]\n")
@@ -292,34 +271,6 @@ def test_longer_runs_go_on_and_say_what_changed(
     assert "config.train.steps was 3, is 6" in said.out + said.err
 
 
-def test_load_needs_no_config_and_prefers_the_average(config: Config, tmp_path: Path) -> None:
-    run(config, tmp_path / "run")
-    stored, variables = load(tmp_path / "run")
-    assert to_dict(stored) == json.loads((tmp_path / "run" / "config.json").read_text()) | {
-        "data": to_dict(stored)["data"],
-        "model": to_dict(stored)["model"],
-        "augment": to_dict(stored)["augment"],
-        "loss": to_dict(stored)["loss"],
-        "optim": to_dict(stored)["optim"],
-    }
-    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
-        best = checkpoints.best()
-        assert best is not None
-        averaged = checkpoints.raw(best)["model"]["ema"]
-    jax.tree.map(np.testing.assert_array_equal, variables["params"], averaged)
-
-
-def test_a_damaged_checkpoint_is_named(config: Config, tmp_path: Path) -> None:
-    run(config, tmp_path / "run", train__steps=3)
-    for path in (tmp_path / "run" / "checkpoints" / "3" / "model").rglob("*"):
-        if path.is_file():
-            path.write_bytes(path.read_bytes()[:7])
-    with pytest.raises(InputError, match="checkpoint 3 is damaged; delete the folder"):
-        load(tmp_path / "run")
-    with pytest.raises(InputError, match="checkpoint 3 is damaged"):
-        run(config, tmp_path / "run")
-
-
 def test_a_run_goes_on_with_clipping_but_not_without_its_average(
     config: Config, tmp_path: Path
 ) -> None:
@@ -334,11 +285,6 @@ def test_a_store_of_other_settings_is_refused_without_its_source(
 ) -> None:
     with pytest.raises(InputError, match="was made with sample_rate 8000.* says 16000"):
         run(config, tmp_path / "run", audio__sample_rate=16000)
-
-
-def test_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no checkpoint here"):
-        load(tmp_path)
 
 
 def test_batch_must_divide_over_the_devices() -> None:

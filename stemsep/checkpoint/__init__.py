@@ -1,0 +1,495 @@
+"""Checkpoints through Orbax: host arrays, so that they restore on any number of devices; written
+asynchronously.
+
+A run is a folder, or gs://bucket/path: `checkpoints/` (Orbax), and beside it, or where the run lies
+in a bucket in a local folder, `config.json` and `log.jsonl`. A checkpoint holds the model
+(parameters, their average, batch statistics), the optimiser, and the configuration, so it can be
+used without its config file. `exported` is what separation needs of one, as one file.
+"""
+
+import dataclasses
+import json
+import shutil
+import sys
+import zlib
+from collections.abc import Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from stemsep import __version__
+from stemsep import config as configs
+from stemsep import provenance
+from stemsep.checkpoint import exported, fit
+from stemsep.checkpoint.folder import alone, folder, in_bucket, local
+from stemsep.config import Config
+from stemsep.errors import InputError
+from stemsep.state import TrainState
+from stemsep.store.places import reason
+
+__all__ = ["Checkpoints", "best_of", "check_same_run", "flatten", "in_bucket", "is_file", "load",
+           "local", "opened", "undamaged"]
+
+_TEMPORARY = ".orbax-checkpoint-tmp"  # in the name of what Orbax has not finished
+# How TensorStore begins a sentence about what a disk or a bucket refuses.
+_REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+             "UNAUTHENTICATED", "ABORTED", "NOT_FOUND")
+_CLIENTS = ("gcsfs", "aiohttp", "google.")  # whose errors are those of a bucket
+
+# Settings that decide what the parameters are, or what their validation loss means; a run cannot go
+# on with others.
+FIXED = (
+    "audio", "data.targets", "data.stems", "loss", "optim.name", "optim.frozen", "model.name",
+    "model.widths", "model.estimate", "model.mask", "model.features", "model.bins", "model.bands",
+    "model.bin_affine", "model.norm", "model.power", "model.consistency",
+)
+
+
+class Checkpoints:
+    """The checkpoints of a run: the newest `keep` and the best.
+
+    source: where the songs come from that it is validated on. Scores on songs of another source,
+    from before a change of it, say nothing about which checkpoint is the best. read_only: to look
+    at a run that may be training. main: whether this process is the one of its job that keeps other
+    runs out of the workdir; that raises InputError where one is there.
+
+    Where the disk is full, or a bucket refuses, a save fails and training goes on: `say` is given
+    the sentence, nothing half written is left, and the checkpoints before stay. Only if it was the
+    last save, leaving the context raises InputError.
+    """
+
+    def __init__(
+        self, workdir: str | Path, *, source: str = "", keep: int = 2, read_only: bool = False,
+        main: bool = True,
+    ) -> None:
+        self.workdir = folder(workdir)
+        self.say: Callable[[str], Any] = print
+        self._songs = zlib.crc32(source.encode())
+        self._cleans = main and not read_only and not in_bucket(workdir)
+        self._saving: int | None = None  # the step that is being written, or whose end is not known
+        self._failed: tuple[int, str] | None = None  # the newest save, and why
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_negative_loss,  # only so that Orbax keeps the scores
+            preservation_policy=_NewestAndBest(keep),
+            read_only=read_only,
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+        )
+        with ExitStack() as stack:
+            if main and not read_only:
+                stack.enter_context(alone(self.workdir))
+            stack.enter_context(_late_writes_unsaid())
+            with _reachable(self.workdir):
+                self._manager = ocp.CheckpointManager(
+                    self.workdir / "checkpoints",
+                    options=options,
+                    item_handlers={
+                        "model": ocp.StandardCheckpointHandler(),
+                        "optimiser": ocp.StandardCheckpointHandler(),
+                        "config": ocp.JsonCheckpointHandler(),
+                    },
+                )
+            self._lock = stack.pop_all()
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._lock:
+            self._settle()  # waits for what is still being written
+            self._manager.close()
+            self._clean()
+        if self._failed and kind is None:
+            raise InputError(self._sentence())
+        if self._failed:
+            self.say(self._sentence())
+
+    def latest(self) -> int | None:
+        """Return the newest committed step, or None."""
+        return self._manager.latest_step()
+
+    def best(self) -> int | None:
+        """Return the best step, as `best_of` says, or None without any."""
+        return best_of({step: self.scores(step) for step in self.steps()})
+
+    def steps(self) -> list[int]:
+        """Return the steps that are kept, in order."""
+        return sorted(self._manager.all_steps())
+
+    def scores(self, step: int) -> dict[str, Any]:
+        """Return the scores that a step was saved with; {} without any."""
+        return self._manager.metrics(step) or {}
+
+    def save(
+        self, step: int, state: TrainState, *, config: Config, scores: dict[str, Any] | None
+    ) -> None:
+        """Save a state of host arrays; returns before it is written.
+
+        scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
+        "raw" or "ema", the parameters that they are of. None for a state that was not validated,
+        which is the best only where no other was either.
+        """
+        self._settle()
+        if self._failed:
+            self.say(f"{self._sentence()}; training goes on")
+        known = None if scores is None else {
+            **{name: value for name, value in scores.items() if value is not None},
+            "songs": self._songs,
+        }
+        self._saving, self._failed = step, None
+        with self._noting(step):
+            self._manager.save(
+                step,
+                metrics=known,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardSave(_model(state)),
+                    optimiser=ocp.args.StandardSave(_optimiser(state)),
+                    config=ocp.args.JsonSave(configs.to_dict(config)),
+                ),
+                custom_metadata={"versions": _versions()},
+            )
+
+    def check(self) -> None:
+        """Say if the save that ran in the background has failed; never waits for one."""
+        if self._saving is not None and not self._manager.is_saving_in_progress():
+            self._settle()
+            if self._failed:
+                self.say(f"{self._sentence()}; training goes on")
+
+    def _settle(self) -> None:
+        """Wait until what is being saved is whole, or has failed."""
+        if self._saving is not None:
+            with self._noting(self._saving):
+                self._manager.wait_until_finished()
+            self._saving = None
+
+    @contextmanager
+    def _noting(self, step: int) -> Iterator[None]:
+        """Note that a step could not be saved, and remove what there is of it."""
+        try:
+            yield
+        except Exception as error:
+            why = _refusal(error)
+            if why is None:
+                raise
+            self._saving, self._failed = None, (step, why)
+            self._clean()
+            self._manager.reload()  # it has forgotten what it would have deleted after this save
+
+    def _clean(self) -> None:
+        """Remove what Orbax left unfinished; in a bucket it does so when it opens the run."""
+        if self._cleans:
+            for path in Path(self.workdir / "checkpoints").glob(f"*{_TEMPORARY}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _sentence(self) -> str:
+        assert self._failed is not None
+        step, why = self._failed
+        steps = self.steps()
+        rest = f"the newest is that of step {steps[-1]}" if steps else "there is none before it"
+        where = "check the bucket" if in_bucket(self.workdir) else "free some space"
+        return (f"{self.workdir}: the checkpoint of step {step} could not be saved ({why}), and "
+                f"{rest}; {where}")
+
+    def config(self, step: int) -> Config:
+        """Return the configuration that a step was trained with.
+
+        Raises InputError where it has settings that this version has not.
+        """
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(config=ocp.args.JsonRestore())
+        )
+        return fit.as_config(
+            restored["config"], self._named(step), version=self.versions(step).get("stemsep", "")
+        )
+
+    def versions(self, step: int) -> dict[str, str]:
+        """Return what a step was written with, package -> version; {} where that is not known."""
+        known = self._manager.metadata(step).custom_metadata or {}
+        return known.get("versions", {})
+
+    def arrays(self, step: int, item: str = "model") -> dict[str, Any]:
+        """Return what is known of the arrays of "model" or "optimiser", shape and dtype, by their
+        paths; reads none of them.
+        """
+        return fit.leaves(self._manager.metadata(step).item_metadata[item].tree)
+
+    def _named(self, step: int) -> str:
+        return f"{self.workdir}: checkpoint {step}"
+
+    def raw(self, step: int) -> dict[str, Any]:
+        """Return all arrays of a step as they are stored, {"model": ..., "optimiser": ...}, in
+        nested dicts.
+        """
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardRestore(), optimiser=ocp.args.StandardRestore()
+            ),
+        )
+        return {"model": restored["model"], "optimiser": restored["optimiser"]}
+
+    def delete(self, step: int) -> None:
+        """Remove the checkpoint of a step."""
+        self._manager.delete(step)
+
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """Return the state of a step as host arrays; `like` gives its structure and shapes.
+
+        Raises InputError where the stored parameters have others.
+        """
+        fit.check(
+            fit.shapes(self._manager.metadata(step).item_metadata["model"].tree),
+            fit.shapes(_model(like)), self._named(step),
+            version=self.versions(step).get("stemsep", ""),
+        )
+        shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                model=ocp.args.StandardRestore(_model(shapes)),
+                optimiser=ocp.args.StandardRestore(_optimiser(shapes)),
+            ),
+        )
+        model, optimiser = restored["model"], restored["optimiser"]
+        return TrainState(
+            step=optimiser["step"],
+            params=model["params"],
+            batch_stats=model.get("batch_stats", {}),
+            ema=model.get("ema"),
+            opt_state=optimiser["opt_state"],
+            guide=optimiser["guide"],
+        )
+
+    def of(self, step: int) -> str:
+        """Return which parameters of a step separation uses: those that its scores are of, "raw" or
+        "ema"; without scores the average, where there is one.
+        """
+        averaged = any(name.startswith("ema/") for name in self.arrays(step))
+        return self.scores(step).get("of", "ema") if averaged else "raw"
+
+    def variables(self, step: int) -> dict[str, Any]:
+        """Return what separation uses, host arrays: parameters, as `of` says, batch statistics.
+
+        Raises InputError where they are not what the step's configuration makes.
+        """
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(model=ocp.args.StandardRestore())
+        )["model"]
+        params = restored["ema" if self.of(step) == "ema" else "params"]
+        variables = jax.tree.map(
+            np.asarray, {"params": params, "batch_stats": restored.get("batch_stats") or {}}
+        )
+        fit.check(
+            fit.shapes(variables), fit.parameters(self.config(step)), self._named(step),
+            version=self.versions(step).get("stemsep", ""),
+        )
+        return variables
+
+
+def best_of(scores: dict[int, dict[str, Any]]) -> int | None:
+    """Return the best of some steps by the scores that they were saved with, or None without any.
+
+    Of those that were validated on the songs that the newest was validated on: the highest "sdr"
+    where the newest has one, else the lowest "loss"; of equal ones the newest. Where none was
+    validated, the newest.
+    """
+    validated = {step: own for step, own in scores.items() if "loss" in own}
+    if not validated:
+        return max(scores, default=None)
+    newest = validated[max(validated)]
+    by_sdr = "sdr" in newest
+    ranks = {
+        step: own["sdr"] if by_sdr else -own["loss"] for step, own in validated.items()
+        if own.get("songs") == newest.get("songs") and ("sdr" in own or not by_sdr)
+    }
+    return max(ranks, key=lambda step: (ranks[step], step))
+
+
+@dataclasses.dataclass(frozen=True)
+class _NewestAndBest:
+    """Which checkpoints Orbax keeps: the newest `keep`, and the best."""
+
+    keep: int
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        scores = {known.step: known.metrics or {} for known in checkpoints}
+        kept = {*sorted(scores)[-self.keep:], best_of(scores)}
+        return [known.step in kept for known in checkpoints]
+
+
+def load(run: str | Path) -> tuple[Config, dict[str, Any]]:
+    """Return the configuration and the variables of a run's best checkpoint, or of an exported
+    file.
+
+    Raises InputError when there is no run, no finished checkpoint, or no such file at the path.
+    """
+    if is_file(run):
+        model = exported.read(Path(run))
+        return model.config, model.variables
+    with opened(run) as (checkpoints, step):
+        return checkpoints.config(step), checkpoints.variables(step)
+
+
+def is_file(run: str | Path) -> bool:
+    """Whether a path is that of an exported file, by its name or because it is a file."""
+    return not in_bucket(run) and (
+        Path(run).is_file() or Path(run).suffix == exported.SUFFIX and not Path(run).is_dir())
+
+
+@contextmanager
+def opened(run: str | Path) -> Iterator[tuple[Checkpoints, int]]:
+    """Open a run, or its folder checkpoints/, to read it; gives its checkpoints, and the best step.
+
+    Raises InputError where there is no checkpoint, and for a damaged one.
+    """
+    place = folder(run)
+    with _reachable(place):
+        if place.name == "checkpoints" and not (place / "checkpoints").exists():
+            place = place.parent
+        if not (place / "checkpoints").is_dir():
+            raise InputError(
+                f"{run}: no checkpoint here; give the workdir of a training run, as in "
+                "--checkpoint runs/demo, or a file that python -m stemsep.checkpoint export wrote"
+            )
+    with Checkpoints(place, read_only=True) as checkpoints:
+        step = checkpoints.best()
+        if step is None:
+            raise InputError(
+                f"{run}: the run has not saved a checkpoint yet; train it for "
+                "config.train.save_every steps"
+            )
+        with undamaged(place, step):
+            yield checkpoints, step
+
+
+@contextmanager
+def _reachable(place: Any) -> Iterator[None]:
+    """Turn what a bucket says when it cannot be opened into an InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        if not in_bucket(place):
+            raise
+        raise InputError(
+            f"{place}: the bucket cannot be used ({' '.join(str(error).split())}); check its name "
+            "and your credentials (gcloud auth application-default login)"
+        ) from error
+
+
+def _refusal(error: BaseException | None) -> str | None:
+    """Return the words in which the system, or a bucket, refused to write, and None where an error
+    is something else; TensorStore tells it as a ValueError, and Orbax as whatever it meets.
+    """
+    while error is not None:
+        if isinstance(error, OSError) or "os_error_code" in str(error):
+            return getattr(error, "strerror", None) or reason(error)  # type: ignore[arg-type]
+        if str(error).startswith(_REFUSALS) or type(error).__module__.startswith(_CLIENTS):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def _late_writes_unsaid() -> Iterator[None]:
+    """Keep TensorStore from printing a trace for each write that ends after Orbax has given up what
+    it belongs to: the event loop that it would tell is closed.
+    """
+    before = sys.unraisablehook
+
+    def hook(problem: Any) -> None:
+        if str(problem.exc_value) != "Event loop is closed":
+            before(problem)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        if sys.unraisablehook is hook:
+            sys.unraisablehook = before
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that a checkpoint is written with."""
+    found = {name: provenance.version(name) for name in provenance.PACKAGES}
+    return {**found, "stemsep": __version__}
+
+
+@contextmanager
+def undamaged(run: Any, step: int) -> Iterator[None]:
+    """Turn what Orbax says of a damaged checkpoint into an InputError that names it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        if not (run / "checkpoints" / str(step)).exists():
+            raise InputError(
+                f"{run}: checkpoint {step} is gone; the run that trains here has a newer or better "
+                "one now: give the same command again"
+            ) from error
+        raise InputError(
+            f"{run}: checkpoint {step} is damaged; delete the folder {run}/checkpoints/{step} to "
+            "go on from the one before"
+        ) from error
+
+
+def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
+    """Return the settings that changed since a run was saved, as sentences.
+
+    Raises InputError when one of them makes it another network.
+    """
+    was, now = flatten(configs.to_dict(stored)), flatten(configs.to_dict(given))
+    changed = [name for name in now if was.get(name) != now[name]]
+    ema = bool(stored.optim.ema_decay) != bool(given.optim.ema_decay)
+    for name in changed:
+        if name.startswith(FIXED) or ema and name == "optim.ema_decay":
+            raise InputError(
+                f"{workdir}: its checkpoint is of another {_kind(name)}, config.{name} was "
+                f"{was.get(name)!r} and is {now[name]!r}; give another --workdir, or the settings "
+                "that it was made with"
+            )
+    return [f"config.{name} was {was.get(name)!r}, is {now[name]!r}" for name in changed]
+
+
+def _kind(name: str) -> str:
+    return {"loss": "loss", "optim": "optimiser"}.get(name.split(".")[0], "network")
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings as {"optim.lr": ...}; targets and weights are pairs, as their order
+    counts, and lists stand for tuples.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        path = prefix + name
+        if path in ("data.targets", "data.weights", "optim.lr_factors"):
+            flat[path] = [[target, stems] for target, stems in value.items()]
+        elif isinstance(value, dict):
+            flat.update(flatten(value, path + "."))
+        else:
+            flat[path] = json.loads(json.dumps(value))
+    return flat
+
+
+def _model(state: TrainState) -> dict[str, Any]:
+    """Return the part of a state that separation needs; what is empty is left out, as Orbax cannot
+    hold it.
+    """
+    parts = {f.name: getattr(state, f.name) for f in dataclasses.fields(state)}
+    return {name: parts[name] for name in ("params", "batch_stats", "ema") if parts[name]}
+
+
+def _optimiser(state: TrainState) -> dict[str, Any]:
+    """Return the part of a state that only training needs."""
+    return {"step": state.step, "opt_state": state.opt_state, "guide": state.guide}
+
+
+def _negative_loss(metrics: dict[str, float]) -> float:
+    return -metrics["loss"]
