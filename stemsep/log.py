@@ -2,10 +2,7 @@
 The main process only.
 """
 
-import errno
-import json
 import math
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +15,7 @@ from tqdm import tqdm
 
 from stemsep import pictures
 from stemsep.errors import InputError
-from stemsep.files import write_json
+from stemsep.lines import Lines, aside, put_aside
 
 _CANDIDATES = {"raw": "parameters", "ema": "averaged parameters"}
 # What of a line of log.jsonl depends on the machine, and differs between two runs that train alike.
@@ -81,7 +78,7 @@ class Log:
         self._due: tuple[list[tuple[int, Any]], dict[str, float]] = [], {}
         self._aside = workdir / "unlogged.json"  # see `interrupt`
         if visible:
-            self._new = put_aside(self._aside, start)
+            self._new = aside(self._aside, start)
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
         self._file = Lines(workdir / "log.jsonl", start) if visible else None
         self._bar = progress(steps, "train", unit="step", initial=start, visible=visible)
@@ -158,10 +155,7 @@ class Log:
             if not metrics.get("skipped"):
                 check_finite(step, "loss", float(metrics["loss"]))
         if self._file and kept:
-            # As text: JSON has no infinity, which a skipped step may tell.
-            write_json(self._aside, {"metrics": [
-                (step, {name: repr(float(value)) for name, value in metrics.items()})
-                for step, metrics in kept]})
+            put_aside(self._aside, kept)
 
     def write(self, record: dict[str, Any]) -> None:
         """Write one line of log.jsonl, and its numbers to the sinks; the record has a "step"."""
@@ -283,19 +277,6 @@ class Log:
         return True
 
 
-def put_aside(path: Path, start: int) -> list[tuple[int, Any]]:
-    """Return the metrics that `Log.interrupt` put aside at step `start`: those of the steps since
-    the last log point. Of another step, or none: [].
-    """
-    try:
-        kept = json.loads(path.read_text())["metrics"]
-        metrics = [(step, {name: np.float32(value) for name, value in values.items()})
-                   for step, values in kept]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return metrics if metrics and metrics[-1][0] == start else []
-
-
 def check_finite(step: int, name: str, value: float) -> None:
     """Raise InputError naming the step where a value is not finite: training cannot go on."""
     if not math.isfinite(value):
@@ -329,40 +310,3 @@ def group(name: str) -> str:
     if name.startswith("validation_"):
         return f"validation/{name.removeprefix('validation_')}"
     return f"train/{name}"
-
-
-class Lines:
-    """log.jsonl, opened for appending, without what an interrupted run wrote after step `start`.
-
-    A line that cannot be written is lost; `failed_now` then says why, once, until one was written.
-    """
-
-    def __init__(self, path: Path, start: int) -> None:
-        kept = []
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    if json.loads(line)["step"] <= start:
-                        kept.append(line + "\n")
-                except (ValueError, KeyError, TypeError):
-                    pass  # the line that a killed run left unfinished
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text("".join(kept))
-        os.replace(scratch, path)
-        self._path, self._broken, self.failed_now = path, False, ""
-        self._file = open(path, "ab", buffering=0)
-
-    def write(self, record: dict[str, Any]) -> None:
-        line = (b"\n" if self._broken else b"") + json.dumps(record).encode() + b"\n"
-        self.failed_now = ""
-        try:
-            if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._broken = False
-        except OSError as problem:
-            if not self._broken:
-                self.failed_now = f"{self._path} cannot be written to ({problem.strerror})"
-            self._broken = True
-
-    def close(self) -> None:
-        self._file.close()
