@@ -77,7 +77,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.keep": (1, 1000),
     "train.validate_windows": (1, 10**6),
     "train.validate_songs": (0, 10**4),
-    "train.validate_song_s": (1, 36000),
+    "train.validate_song_s": (0.1, 36000),
     "train.patience": (0, 10**6),
     "train.nonfinite_limit": (1, 10**6),
     "train.log_every": (1, 10**9),

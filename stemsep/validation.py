@@ -60,7 +60,10 @@ class Validation:
         self.config, self.devices, self._store = config, devices, store
         self.windows = Batches(store, split, config, devices)
         self._losses_of = devices.map(make_validation(estimator, alpha_S, config))
-        self.songs = spread(self.windows.records, config.train.validate_songs)
+        stft = store.spec.stft
+        long_enough = [record for record in self.windows.records  # for a sample of its own
+                       if record.frames * stft.hop >= stft.n_fft]
+        self.songs = spread(long_enough, config.train.validate_songs)
         self._separator: Separator | None = None    # compiled when the first song is due
 
     def __call__(self, train_state: TrainState, at_host: TrainState) -> Verdict:
@@ -99,7 +102,7 @@ class Validation:
     def _waves(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
         stft, train = self._store.spec.stft, self.config.train
         limit = int(train.validate_song_s * stft.sample_rate / stft.hop) + 1
-        frames = min(record.frames, max(limit, stft.n_fft // stft.hop + 1))
+        frames = min(record.frames, max(limit, -(-stft.n_fft // stft.hop)))
         stems_STCF2 = self._store.read(
             record, (record.frames - frames) // 2, frames,
             stems=range(len(self._store.spec.stems))).result().astype(np.float32)
