@@ -46,7 +46,8 @@ def test_the_score_is_the_sdr_of_separated_songs(config: Config) -> None:
     devices = DataParallel(config.parallel)
     validation, fresh = judging(config, devices)
     verdict = validation(devices.replicate(fresh), fresh)
-    assert [song.name for song in validation.songs] == ["held_out0", "held_out1", "held_out2", "song3"]
+    names = [song.name for song in validation.songs]
+    assert names == ["held_out0", "held_out1", "held_out2", "song3"]
     stft = Store.open(config.store).spec.stft
     for name, variables in fresh.candidates().items():
         separator, found = Separator(config, variables), []
