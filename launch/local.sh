@@ -27,8 +27,7 @@ share=$((${#gpus[@]} / count))
 processes=()
 stop() { kill -KILL "${processes[@]}" 2>/dev/null || true; }    # processes of jax.distributed catch SIGTERM
 trap 'stop; exit 130' INT
-terminated=
-trap 'terminated=1; kill -TERM "${processes[@]}" 2>/dev/null || true' TERM
+trap 'kill -TERM "${processes[@]}" 2>/dev/null || true' TERM
 for ((i = 0; i < count; i++)); do
     mine=$(IFS=,; echo "${gpus[*]:i * share:share}")
     (
@@ -41,8 +40,7 @@ left=$count
 while [ "$left" -gt 0 ]; do
     status=0
     wait -n || status=$?        # the next one to end; 127 where all have been waited for
-    if [ -n "$terminated" ] && [ "$status" -gt 128 ]; then      # only the signal ended the waiting
-        terminated=
+    if [ "$status" -gt 128 ] && [ "$(jobs -rp | wc -l)" -eq "$left" ]; then      # a signal ended the waiting, no process
         continue
     fi
     left=$((left - 1))

@@ -1,5 +1,7 @@
 """Fine-tuning: a run that starts from the parameters of another."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,6 +12,14 @@ from stemsep.errors import InputError
 from stemsep.state import TrainState
 
 _SHOWN = 8  # names in a line
+
+
+def check(path: str, run: str | os.PathLike) -> None:
+    """Raise InputError where a new run is to start from what is not there, before any work."""
+    begun = checkpoint.in_bucket(run) or any((Path(run) / "checkpoints").glob("[0-9]*"))
+    if path and not begun and not checkpoint.in_bucket(path) and not Path(path).exists():
+        raise InputError(f"config.train.init: {path}: no such run or exported file; give a run's "
+                         "folder, as in runs/drums, or what stemsep.checkpoint export wrote")
 
 
 def start_from(path: str, fresh: TrainState) -> tuple[TrainState, list[str]]:

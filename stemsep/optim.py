@@ -63,10 +63,10 @@ def make(config: OptimConfig, steps: int) -> optax.GradientTransformation:
             "other": optax.adamw(rate, **betas, weight_decay=0.0),
         }, _parts),
     }
-    # With clipping or without, the state has one structure: a run can go on with either.
+    # With clipping and factors or without, the state has one structure: runs go on with either.
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    factors = [selection.scaled(config.lr_factors)] if config.lr_factors else []
-    return selection.frozen(optax.chain(clip, makers[config.name](), *factors), config.frozen)
+    whole = optax.chain(clip, makers[config.name](), selection.scaled(config.lr_factors))
+    return selection.frozen(whole, config.frozen)
 
 
 def kernels(params: optax.Params) -> Any:

@@ -35,6 +35,14 @@ def check(patterns: Iterable[str], params: Any, field: str) -> None:
                              f"layers are {', '.join(layers)}")
 
 
+def check_some_trained(patterns: tuple[str, ...], params: Any, field: str) -> None:
+    """Raise InputError where the patterns choose all of the parameters."""
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    if all(_any(patterns, path) for path in paths):
+        raise InputError(f"{field} {patterns} matches every parameter, and leaves none to train; "
+                         "leave out a pattern")
+
+
 def frozen(tx: optax.GradientTransformation,
            patterns: tuple[str, ...]) -> optax.GradientTransformation:
     """Return an optimiser that leaves the parameters that any pattern chooses as they are.
@@ -69,6 +77,16 @@ def kept(patterns: tuple[str, ...], old: Any, new: Any) -> Any:
         return new
     return jax.tree_util.tree_map_with_path(
         lambda path, was, now: was if _any(patterns, path) else now, old, new)
+
+
+def stopped(patterns: tuple[str, ...], params: Any) -> Any:
+    """Return the parameters with no gradient of those that any pattern chooses: what only they need
+    is not computed.
+    """
+    if not patterns:
+        return params
+    return jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jax.lax.stop_gradient(leaf) if _any(patterns, path) else leaf, params)
 
 
 def _any(patterns: tuple[str, ...], path: tuple) -> bool:

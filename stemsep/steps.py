@@ -50,6 +50,7 @@ def make_train_step(
         if decay:  # a plain mean at first, so that the random start is forgotten
             rate = jnp.maximum(1 - decay, 1 / (train_state.step + 1.0))
             ema = optax.incremental_update(params, train_state.ema, rate)
+            ema = selection.kept(config.optim.frozen, train_state.ema, ema)
         done = train_state.step + 1
         guided = guide.weigh(train_state.guide, losses_S, done, config.loss)
         new_state = TrainState(done, params, batch_stats, ema, opt_state, guided)
@@ -84,6 +85,7 @@ def make_gradient(
         mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, places)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
+            params = selection.stopped(config.optim.frozen, params)
             variables = {"params": params, "batch_stats": train_state.batch_stats}
             estimate_BSTFC, batch_stats = estimator.train(
                 variables, mix_BTFC, dropout=drop_key, windows=windows)

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import jax
 import numpy as np
@@ -50,6 +50,7 @@ def train(
     devices = DataParallel(config.parallel)
     sinks.check(config, main=devices.is_main)
     devices.check_batch(config.train.batch, "config.train.batch", parts=config.optim.accumulate)
+    finetune.check(config.train.init, run)
     store = open_store(config, devices)
     batches = Batches(store, "train", config, devices)
     held_out = "validation" if store.tracks("validation") else "train"
@@ -199,15 +200,14 @@ def begin(
         first, notes = fresh(), list[str]()
         if config.train.init:
             first, notes = finetune.start_from(config.train.init, first)
-        for field, patterns in (("frozen", config.optim.frozen),
-                                ("lr_factors", config.optim.lr_factors)):
-            selection.check(patterns, first.params, f"config.optim.{field}")
+        check_patterns(config, first.params)
         return first, 0, notes
     with undamaged(checkpoints.workdir, latest):
         stored = checkpoints.config(latest)
     changed = check_same_run(stored, config, checkpoints.workdir)
     with undamaged(checkpoints.workdir, latest):
         restored = checkpoints.restore(latest, jax.eval_shape(fresh))
+    check_patterns(config, restored.params)
     over = guide.is_over(restored.guide, config)
     if latest >= config.train.steps or over:
         why = ", until no score was better" if over else ""
@@ -215,6 +215,14 @@ def begin(
         idle = [f"{change}, which changes nothing any more" for change in changed]
         return restored, config.train.steps if over else latest, [note, *idle]
     return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
+
+
+def check_patterns(config: Config, params: Any) -> None:
+    """Raise InputError for patterns of the optimiser's that fit no parameter, or freeze all."""
+    optim = config.optim
+    selection.check(optim.frozen, params, "config.optim.frozen")
+    selection.check(optim.lr_factors, params, "config.optim.lr_factors")
+    selection.check_some_trained(optim.frozen, params, "config.optim.frozen")
 
 
 def skips_allowed(config: Config) -> int:
