@@ -100,6 +100,8 @@ class ModelConfig(Section):
 
     name: str = "unet"
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)  # channels a level; the last is the middle
+    blocks: int = 1  # of tfc_tdf: how many a level, on the way down and on the way up
+    bottleneck: int = 4  # of tfc_tdf: its dense layers over frequency narrow by this factor
     dropout: float = 0.4
     norm: str = "batch"  # or "group": no statistics over the batch, nothing kept of training
     norm_momentum: float = 0.99  # of the running statistics of batch norm

@@ -44,8 +44,9 @@ _CLIENTS = ("gcsfs", "aiohttp", "google.")  # whose errors are those of a bucket
 # on with others.
 FIXED = (
     "audio", "data.targets", "data.stems", "loss", "optim.name", "optim.frozen", "model.name",
-    "model.widths", "model.estimate", "model.mask", "model.features", "model.bins", "model.bands",
-    "model.bin_affine", "model.norm", "model.power", "model.consistency",
+    "model.widths", "model.blocks", "model.bottleneck", "model.estimate", "model.mask",
+    "model.features", "model.bins", "model.bands", "model.bin_affine", "model.norm", "model.power",
+    "model.consistency",
 )
 
 

