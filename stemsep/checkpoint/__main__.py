@@ -63,11 +63,11 @@ def export(path: str, output: Path, *, step: int | None) -> None:
         if chosen not in checkpoints.steps():
             kept = ", ".join(map(str, checkpoints.steps()))
             raise InputError(f"--step {chosen}: {path} does not keep it; choices: {kept}")
-        of = checkpoints.of(chosen)
-        exported.write(
-            output, checkpoints.config(chosen), checkpoints.variables(chosen), step=chosen, of=of,
-            scores=checkpoints.scores(chosen), versions=checkpoints.versions(chosen))
-    print(f"{output}: {NAMES[of]} of step {chosen} of {path}, "
+        model = exported.Exported(
+            checkpoints.config(chosen), checkpoints.variables(chosen), chosen,
+            checkpoints.of(chosen), checkpoints.scores(chosen), checkpoints.versions(chosen))
+    exported.write(output, model)
+    print(f"{output}: {NAMES[model.of]} of step {chosen} of {path}, "
           f"{output.stat().st_size / 1e6:.1f} MB")
 
 
