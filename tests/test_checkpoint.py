@@ -112,6 +112,7 @@ def test_the_best_by_sdr_outlives_newer_ones_and_those_without_scores(
     reopened = saved(tmp_path, config, own)
     assert (reopened.best(), reopened.latest(), reopened.scores(5)) == (2, 5, {})
     assert folders(tmp_path) == {"2", "4", "5"}
+    assert saved(tmp_path, config, {2: None}).scores(2)["sdr"] == 4     # it is there already
     assert saved(tmp_path, config, {6: scores(0.2, None)}).best() == 6
 
 
@@ -293,7 +294,7 @@ def test_a_full_disk_leaves_no_half_file(
     saved(tmp_path / "run", config, {1: {"loss": 1.0}})
     (tmp_path / "new").mkdir()
     request.getfixturevalue("small_disk")
-    with pytest.raises(OSError, match="too large"):
+    with pytest.raises(InputError, match=r"a.safetensors: cannot be written \(File too large\)"):
         command.run(["export", str(tmp_path / "run")], tmp_path / "new" / "a.safetensors", None)
     assert not os.listdir(tmp_path / "new")
 

@@ -38,7 +38,7 @@ class Exported:
 
 
 def write(path: Path, model: Exported) -> None:
-    """Write a model, whole or not at all."""
+    """Write a model, whole or not at all; raises InputError where the system refuses."""
     leaves = fit.leaves(model.variables)
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
     metadata = {
@@ -50,7 +50,11 @@ def write(path: Path, model: Exported) -> None:
         "versions": json.dumps(model.versions),
         "crc32": str(_crc(arrays)),
     }
-    write_bytes(path, save(arrays, metadata))
+    try:
+        write_bytes(path, save(arrays, metadata))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); free some space, or give "
+                         "another file") from error
 
 
 def read(path: Path) -> Exported:
