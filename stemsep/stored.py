@@ -41,6 +41,16 @@ def get_config(path: str) -> Config:
         check_types(config, "config")
     except InputError as error:
         raise InputError(
-            f"--config {path}: stored by another version of stemsep, or edited: {error}"
+            f"--config {path}: stored by {_writer(file.parent)}, or edited: {error}; take that "
+            "setting out of it"
         ) from error
     return config
+
+
+def _writer(run: Path) -> str:
+    """Return the version that a run was last started with, as its run.jsonl has it."""
+    try:
+        newest = json.loads((run / "run.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+        return f"stemsep {newest['versions']['stemsep'] or 'of an unknown version'}"
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return "another version of stemsep"

@@ -63,7 +63,7 @@ def train(
     validation = Validation(store, held_out, estimator, alpha_S, config, devices)
 
     with Checkpoints(
-        run, source=config.data.source, keep=config.train.keep, main=devices.is_main
+        run, source=config.data.source, keep=config.train.keep, process=devices.process
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
         unfinished = start < config.train.steps

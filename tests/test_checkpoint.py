@@ -112,6 +112,7 @@ def test_the_best_by_sdr_outlives_newer_ones_and_those_without_scores(
     reopened = saved(tmp_path, config, own)
     assert (reopened.best(), reopened.latest(), reopened.scores(5)) == (2, 5, {})
     assert folders(tmp_path) == {"2", "4", "5"}
+    assert saved(tmp_path, config, {2: None}).scores(2)["sdr"] == 4     # it is there already
     assert saved(tmp_path, config, {6: scores(0.2, None)}).best() == 6
 
 
@@ -147,6 +148,9 @@ def test_a_damaged_checkpoint_is_named(config: Config, tmp_path: Path) -> None:
         load(tmp_path / "run")
     with pytest.raises(InputError, match="checkpoint 3 is damaged"):
         train.train(config, tmp_path / "run")
+    (tmp_path / "run" / "checkpoints" / "3" / "metrics" / "metrics").write_text('{"loss')
+    with pytest.raises(InputError, match="the scores of a checkpoint are damaged"):
+        load(tmp_path / "run")
 
 
 def test_no_checkpoint_is_one_sentence(tmp_path: Path) -> None:
@@ -163,7 +167,7 @@ def test_one_run_trains_in_a_workdir_while_others_look(config: Config, tmp_path:
         with pytest.raises(InputError, match="another run is training here; wait until"):
             train.train(config, tmp_path / "run")
         load(tmp_path / "run")
-        Checkpoints(tmp_path / "run", main=False)       # another process of the same job
+        Checkpoints(tmp_path / "run", process=1)       # another process of the same job
     Checkpoints(tmp_path / "run")
 
 
@@ -272,8 +276,7 @@ def test_a_file_of_another_version_is_refused(
             patch.setattr(exported, "__version__", "9.1")
             patch.setattr(exported.configs, "to_dict", edited(change))
             path = tmp_path / "model.safetensors"
-            exported.write(path, config, {**variables, **arrays}, step=1, of="raw", scores={},
-                           versions={})
+            exported.write(path, exported.Exported(config, variables | arrays, 1, "raw", {}, {}))
         return path
 
     with pytest.raises(InputError, match=r"by stemsep 9\.1, and .* config has no setting 'later'"):
@@ -284,12 +287,16 @@ def test_a_file_of_another_version_is_refused(
         load(write(lambda values: None, params={"x": np.zeros(3)}))
 
 
-def test_a_full_disk_leaves_no_half_file(trained: Path, tmp_path: Path, small_disk: None) -> None:
-    config, variables = load(trained)
-    with pytest.raises(OSError, match="too large"):
-        exported.write(tmp_path / "a.safetensors", config, {"params": {"x": np.zeros(10**5)}},
-                       step=1, of="raw", scores={}, versions={})
-    assert not os.listdir(tmp_path)
+def test_a_full_disk_leaves_no_half_file(
+    config: Config, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    config.model.widths = (32, 64)
+    saved(tmp_path / "run", config, {1: {"loss": 1.0}})
+    (tmp_path / "new").mkdir()
+    request.getfixturevalue("small_disk")
+    with pytest.raises(InputError, match=r"a.safetensors: cannot be written \(File too large\)"):
+        command.run(["export", str(tmp_path / "run")], tmp_path / "new" / "a.safetensors", None)
+    assert not os.listdir(tmp_path / "new")
 
 
 FULL = """
@@ -317,18 +324,17 @@ command.run(main)
 """
 
 
-def program(config: Config, workdir: Path, *last: str, text: str = FULL,
+def program(config: Config, workdir: Path, last: str, *before: str,
             **environment: str) -> subprocess.CompletedProcess:
-    """Train in a process of its own."""
+    """Train in a process of its own; last: the steps at which the disk is full, as "[2, 3]"."""
     path = workdir.parent / "config.json"
     path.write_text(json.dumps(to_dict(config)))
     return subprocess.run(
-        [sys.executable, "-c", text, str(path), str(workdir), *last],
+        [*before, sys.executable, "-c", FULL, str(path), str(workdir), last],
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **environment},
-        capture_output=True, text=True, timeout=300)
+        capture_output=True, text=True, timeout=150)
 
 
-@pytest.mark.slow
 def test_a_full_disk_stops_no_training(config: Config, tmp_path: Path) -> None:
     """Saves of steps 2 and 3 fail, then only the last; the next run goes on from the one before."""
     config.train.steps, config.train.save_every, config.train.log_every = 4, 1, 1
@@ -351,6 +357,18 @@ def test_a_full_disk_stops_no_training(config: Config, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_full_disk_stops_no_job_of_two_processes(config: Config, tmp_path: Path) -> None:
+    config.train.steps, config.train.save_every, config.train.log_every = 4, 1, 1
+    launcher = (str(ROOT / "launch" / "local.sh"), "2")
+    done = program(config, tmp_path / "run", "[2, 3]", *launcher)
+    assert done.returncode == 0 and "step 3 could not be saved" in done.stdout, done.stderr
+    assert folders(tmp_path / "run") == {"1", "4"}
+    config.train.steps = 6
+    done = program(config, tmp_path / "run", "[6]", *launcher)
+    assert done.returncode == 1 and "step 6 could not be saved" in done.stderr
+    assert folders(tmp_path / "run") == {"4", "5"}
+
+
 def test_a_disk_without_space_keeps_what_is_whole(config: Config, tmp_path: Path) -> None:
     """The same on a file system of 2 MB, which one checkpoint fits in and two do not."""
     config.model.widths, config.train.steps, config.train.save_every = (32, 64), 3, 1

@@ -55,8 +55,9 @@ class Checkpoints:
 
     source: where the songs come from that it is validated on. Scores on songs of another source,
     from before a change of it, say nothing about which checkpoint is the best. read_only: to look
-    at a run that may be training. main: whether this process is the one of its job that keeps other
-    runs out of the workdir; that raises InputError where one is there.
+    at a run that may be training; else raises InputError where another run trains. process: which
+    of a job of several this is. The first alone keeps other runs out and saves, and none waits for
+    another, which a disk that is full for one would keep from ever coming.
 
     Where the disk is full, or a bucket refuses, a save fails and training goes on: `say` is given
     the sentence, nothing half written is left, and the checkpoints before stay. Only if it was the
@@ -65,33 +66,40 @@ class Checkpoints:
 
     def __init__(
         self, workdir: str | Path, *, source: str = "", keep: int = 2, read_only: bool = False,
-        main: bool = True,
+        process: int | None = None,
     ) -> None:
         self.workdir = folder(workdir)
+        self._writes = not read_only and not process
         self.say: Callable[[str], Any] = print
         self._songs = zlib.crc32(source.encode())
-        self._cleans = main and not read_only and not in_bucket(workdir)
         self._saving: int | None = None  # the step that is being written, or whose end is not known
         self._failed: tuple[int, str] | None = None  # the newest save, and why
+        own = ocp.options.MultiprocessingOptions() if process is None else (
+            ocp.options.MultiprocessingOptions(
+                primary_host=process, active_processes={process},
+                barrier_sync_key_prefix=f"process{process}"))
         options = ocp.CheckpointManagerOptions(
             best_fn=_negative_loss,  # only so that Orbax keeps the scores
             preservation_policy=_NewestAndBest(keep),
-            read_only=read_only,
-            create=not read_only,
-            cleanup_tmp_directories=not read_only,
+            read_only=not self._writes,
+            create=False,
+            cleanup_tmp_directories=self._writes,
+            multiprocessing_options=own,
         )
         with ExitStack() as stack:
-            if main and not read_only:
+            if self._writes:
                 stack.enter_context(alone(self.workdir))
             stack.enter_context(_late_writes_unsaid())
-            with _reachable(self.workdir):
+            with _reachable(self.workdir), _readable(self.workdir):
+                if not read_only:
+                    (self.workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
                 self._manager = ocp.CheckpointManager(
                     self.workdir / "checkpoints",
                     options=options,
                     item_handlers={
-                        "model": ocp.StandardCheckpointHandler(),
-                        "optimiser": ocp.StandardCheckpointHandler(),
-                        "config": ocp.JsonCheckpointHandler(),
+                        "model": ocp.StandardCheckpointHandler(multiprocessing_options=own),
+                        "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=own),
+                        "config": ocp.JsonCheckpointHandler(multiprocessing_options=own),
                     },
                 )
             self._lock = stack.pop_all()
@@ -132,9 +140,14 @@ class Checkpoints:
 
         scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
         "raw" or "ema", the parameters that they are of. None for a state that was not validated,
-        which is the best only where no other was either.
+        which is the best only where no other was either. Does nothing for a step that is there, and
+        in a process that is not the first of its job.
         """
+        if not self._writes:
+            return
         self._settle()
+        if step in self.steps():
+            return
         if self._failed:
             self.say(f"{self._sentence()}; training goes on")
         known = None if scores is None else {
@@ -183,7 +196,7 @@ class Checkpoints:
 
     def _clean(self) -> None:
         """Remove what Orbax left unfinished; in a bucket it does so when it opens the run."""
-        if self._cleans:
+        if self._writes and not in_bucket(self.workdir):
             for path in Path(self.workdir / "checkpoints").glob(f"*{_TEMPORARY}*"):
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -215,9 +228,10 @@ class Checkpoints:
 
     def arrays(self, step: int, item: str = "model") -> dict[str, Any]:
         """Return what is known of the arrays of "model" or "optimiser", shape and dtype, by their
-        paths; reads none of them.
+        paths; reads none of them. {} where there are none.
         """
-        return fit.leaves(self._manager.metadata(step).item_metadata[item].tree)
+        found = self._manager.metadata(step).item_metadata.get(item)
+        return fit.leaves(found.tree) if found else {}
 
     def _named(self, step: int) -> str:
         return f"{self.workdir}: checkpoint {step}"
@@ -244,8 +258,7 @@ class Checkpoints:
         Raises InputError where the stored parameters have others.
         """
         fit.check(
-            fit.shapes(self._manager.metadata(step).item_metadata["model"].tree),
-            fit.shapes(_model(like)), self._named(step),
+            fit.shapes(self.arrays(step)), fit.shapes(_model(like)), self._named(step),
             version=self.versions(step).get("stemsep", ""),
         )
         shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
@@ -381,6 +394,19 @@ def _reachable(place: Any) -> Iterator[None]:
         raise InputError(
             f"{place}: the bucket cannot be used ({' '.join(str(error).split())}); check its name "
             "and your credentials (gcloud auth application-default login)"
+        ) from error
+
+
+@contextmanager
+def _readable(place: Any) -> Iterator[None]:
+    """Turn what Orbax says of a damaged file that it reads of every checkpoint into an InputError.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{place}: the scores of a checkpoint are damaged ({str(error).splitlines()[0]}); "
+            f"delete the folder {place}/checkpoints/STEP whose metrics/metrics is no JSON"
         ) from error
 
 

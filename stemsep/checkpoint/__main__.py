@@ -6,6 +6,7 @@ python -m stemsep.checkpoint info model.safetensors
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ import numpy as np
 from absl import flags
 
 from stemsep import command
-from stemsep import config as configs
-from stemsep.checkpoint import Checkpoints, exported, fit, flatten, is_file, opened
+from stemsep.checkpoint import Checkpoints, exported, fit, is_file, opened
 from stemsep.config import Config
 from stemsep.errors import InputError
-from stemsep.section import unknown
+from stemsep.section import Section, unknown
 
 ACTIONS = ("info", "export")
 NAMES = {"raw": "the parameters", "ema": "the averaged parameters"}
@@ -63,11 +63,11 @@ def export(path: str, output: Path, *, step: int | None) -> None:
         if chosen not in checkpoints.steps():
             kept = ", ".join(map(str, checkpoints.steps()))
             raise InputError(f"--step {chosen}: {path} does not keep it; choices: {kept}")
-        of = checkpoints.of(chosen)
-        exported.write(
-            output, checkpoints.config(chosen), checkpoints.variables(chosen), step=chosen, of=of,
-            scores=checkpoints.scores(chosen), versions=checkpoints.versions(chosen))
-    print(f"{output}: {NAMES[of]} of step {chosen} of {path}, "
+        model = exported.Exported(
+            checkpoints.config(chosen), checkpoints.variables(chosen), chosen,
+            checkpoints.of(chosen), checkpoints.scores(chosen), checkpoints.versions(chosen))
+    exported.write(output, model)
+    print(f"{output}: {NAMES[model.of]} of step {chosen} of {path}, "
           f"{output.stat().st_size / 1e6:.1f} MB")
 
 
@@ -125,10 +125,18 @@ def size(arrays: dict[str, Any]) -> int:
 
 def settings(config: Config) -> str:
     """Return the settings that are not those of the defaults, one a line."""
-    default, own = flatten(configs.to_dict(Config())), flatten(configs.to_dict(config))
-    changed = [f"  config.{name} = {value if not isinstance(value, str) else repr(value)}"
-               for name, value in own.items() if value != default.get(name)]
+    changed = [f"  {name} = {value!r}" for name, value in differing(config, Config(), "config")]
     return "\n".join(["settings that differ from the defaults:", *changed])
+
+
+def differing(section: Section, default: Section, path: str) -> Iterator[tuple[str, Any]]:
+    """Yield the settings of a section that are not those of another, and their values."""
+    for name in vars(default):
+        value, other = getattr(section, name), getattr(default, name)
+        if isinstance(other, Section):
+            yield from differing(value, other, f"{path}.{name}")
+        elif value != other:
+            yield f"{path}.{name}", value
 
 
 def written(versions: dict[str, str]) -> str:

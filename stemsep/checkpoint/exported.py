@@ -37,22 +37,24 @@ class Exported:
     versions: dict[str, str]
 
 
-def write(
-    path: Path, config: Config, variables: dict[str, Any], *, step: int, of: str,
-    scores: dict[str, Any], versions: dict[str, str],
-) -> None:
-    """Write a model, whole or not at all."""
-    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in fit.leaves(variables).items()}
+def write(path: Path, model: Exported) -> None:
+    """Write a model, whole or not at all; raises InputError where the system refuses."""
+    leaves = fit.leaves(model.variables)
+    arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
     metadata = {
         "stemsep": __version__,
-        "config": json.dumps(configs.to_dict(config), ensure_ascii=False),
-        "step": str(step),
-        "of": of,
-        "scores": json.dumps(scores),
-        "versions": json.dumps(versions),
+        "config": json.dumps(configs.to_dict(model.config), ensure_ascii=False),
+        "step": str(model.step),
+        "of": model.of,
+        "scores": json.dumps(model.scores),
+        "versions": json.dumps(model.versions),
         "crc32": str(_crc(arrays)),
     }
-    write_bytes(path, save(arrays, metadata))
+    try:
+        write_bytes(path, save(arrays, metadata))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); free some space, or give "
+                         "another file") from error
 
 
 def read(path: Path) -> Exported:
