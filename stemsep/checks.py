@@ -76,6 +76,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.steps": (0, 10**9),
     "train.batch": (1, 10**6),
     "train.save_every": (1, 10**9),
+    "train.validate_every": (0, 10**9),
     "train.keep": (1, 1000),
     "train.validate_windows": (1, 10**6),
     "train.validate_songs": (0, 10**4),
@@ -258,6 +259,8 @@ def check_loss(config: Any) -> None:
         raise InputError(f"config.loss.resolutions {loss.resolutions}: sizes are multiples of 4")
     if any(not 0 <= alpha < 1e6 for alpha in loss.alpha):
         raise InputError(f"config.loss.alpha {loss.alpha}: weights are numbers from 0 on")
+    if loss.alpha and not any(loss.alpha):
+        raise InputError(f"config.loss.alpha {loss.alpha}: no target counts; give one a weight")
     if loss.alpha and len(loss.alpha) != len(config.data.targets):
         raise InputError(f"config.loss.alpha has {len(loss.alpha)} weights for "
                          f"{len(config.data.targets)} targets")
@@ -278,5 +281,5 @@ def check_optim(config: Any) -> None:
     if batch % optim.accumulate:
         raise InputError(
             f"config.train.batch is {batch}, which does not divide into config.optim.accumulate "
-            f"{optim.accumulate} parts; set it to {whole}"
+            f"{optim.accumulate} parts; set config.train.batch to {whole}"
         )

@@ -35,8 +35,8 @@ class DictParser(flags.ArgumentParser):
             value = None
         if not isinstance(value, dict):
             raise ValueError(
-                f"{argument!r} is no dict; write, in quotes for the shell, "
-                "\"{'drums': ['drums'], 'others': 'rest'}\""
+                f"{argument!r} is no dict; write one in quotes for the shell, as "
+                "\"{'drums': ['drums'], 'others': 'rest'}\" or \"{'complex_l1': 1.0}\""
             )
         return value
 

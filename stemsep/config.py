@@ -171,7 +171,8 @@ class TrainConfig(Section):
     init: str = ""  # a run or an exported model whose parameters a new run starts from
     steps: int = 20000
     batch: int = 16  # windows a step, over all devices
-    save_every: int = 1000  # steps between checkpoints, each with a validation
+    save_every: int = 1000  # steps between checkpoints
+    validate_every: int = 0  # steps between validations, which are saved too; 0: at each checkpoint
     validate_windows: int = 64  # whose loss is computed
     validate_songs: int = 4  # whose SDR is measured, separated from the store; 0: none
     validate_song_s: float = 30.0  # of each of them

@@ -23,6 +23,7 @@ def start(alpha_S: np.ndarray) -> Guide:
     alpha_S = np.asarray(alpha_S, np.float32)
     return {
         "alpha": alpha_S,
+        "updates": np.zeros((), np.int32),      # steps that were not skipped
         "loss_sum": np.zeros_like(alpha_S),     # of this period of the dynamic weight average
         "loss_before": np.zeros_like(alpha_S),  # mean of the period before
         "rate": np.ones((), np.float32),        # factor of the learning rate
@@ -51,6 +52,12 @@ def weigh(guide: Guide, losses_S: jax.Array, done: jax.Array, config: LossConfig
     new = {"alpha": alpha_S, "loss_sum": jnp.zeros_like(total_S), "loss_before": mean_S}
     old = {**guide, "loss_sum": total_S}
     return {**guide, **{name: jnp.where(ends, new[name], old[name]) for name in new}}
+
+
+def anew(guide: Guide) -> Guide:
+    """Return the guide without a best score: those to come are of other songs or another kind."""
+    fresh = start(guide["alpha"])
+    return {**guide, **{name: fresh[name] for name in ("best", "since_best", "since_change")}}
 
 
 def judge(guide: Guide, score: float, config: Config) -> Guide:

@@ -47,12 +47,14 @@ def make_train_step(
             updates = jax.tree.map(lambda u: u * train_state.guide["rate"], updates)
         params = optax.apply_updates(train_state.params, updates)
         ema = None
+        updates_done = train_state.guide["updates"] + 1
         if decay:  # a plain mean at first, so that the random start is forgotten
-            rate = jnp.maximum(1 - decay, 1 / (train_state.step + 1.0))
+            rate = jnp.maximum(1 - decay, 1.0 / updates_done)
             ema = optax.incremental_update(params, train_state.ema, rate)
             ema = selection.kept(config.optim.frozen, train_state.ema, ema)
         done = train_state.step + 1
         guided = guide.weigh(train_state.guide, losses_S, done, config.loss)
+        guided = {**guided, "updates": updates_done}
         new_state = TrainState(done, params, batch_stats, ema, opt_state, guided)
         metrics = {
             **told(losses_S, train_state.guide["alpha"], names),

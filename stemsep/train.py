@@ -28,7 +28,7 @@ from stemsep.steps import make_train_step, stem_weights
 from stemsep.store import Store
 from stemsep.store.places import place
 from stemsep.tracing import Trace
-from stemsep.validation import Validation
+from stemsep.validation import Validation, identity
 
 AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
@@ -62,8 +62,8 @@ def train(
     step_fn = devices.map(make_train_step(estimator, tx, config), donate=True)
     validation = Validation(store, held_out, estimator, alpha_S, config, devices)
 
-    with Checkpoints(
-        run, source=config.data.source, keep=config.train.keep, process=devices.process
+    with devices.preemption() as asked_to_stop, Checkpoints(
+        run, source=identity(config), keep=config.train.keep, process=devices.process
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
         unfinished = start < config.train.steps
@@ -79,7 +79,6 @@ def train(
                 skips_allowed=skips_allowed(config)) as log,
             Trace(workdir, profile, start=start, stop=config.train.steps,
                   visible=devices.is_main) as trace,
-            devices.preemption() as asked_to_stop,
         ):
             checkpoints.say = log.say
             if in_bucket(run):
@@ -127,15 +126,20 @@ def loop(
         if due(done, config.train.log_every):
             log.point()
             checkpoints.check()
-        saves = due(done, config.train.save_every) or done == config.train.steps
+        last = done == config.train.steps
+        judges = last or due(done, config.train.validate_every or config.train.save_every)
+        saves = judges or due(done, config.train.save_every)
         if saves:
             log.flush()
+        if saves and not judges:
+            checkpoints.save(done, devices.get(train_state), config=config, scores=None)
+        if judges:
             train_state = judged(train_state, done, validation, checkpoints, log)
             if guide.is_over(devices.get(train_state.guide), config):
                 log.say(f"step {done}: no better score in {config.train.patience} validations; "
                         "training ends here")
                 break
-        if done < config.train.steps and asked_to_stop(done):
+        if not last and asked_to_stop(done):
             if not saves:
                 log.interrupt()
                 checkpoints.save(done, devices.get(train_state), config=config, scores=None)
@@ -208,12 +212,15 @@ def begin(
     with undamaged(checkpoints.workdir, latest):
         restored = checkpoints.restore(latest, jax.eval_shape(fresh))
     check_patterns(config, restored.params)
+    if identity(stored) != identity(config):
+        restored = restored.replace(guide=guide.anew(restored.guide))
+        changed = [*changed, "validation is of other songs or windows: its best score starts anew"]
     over = guide.is_over(restored.guide, config)
     if latest >= config.train.steps or over:
         why = ", until no score was better" if over else ""
         note = f"{checkpoints.workdir}: already trained for {latest} steps{why}; nothing to do"
         idle = [f"{change}, which changes nothing any more" for change in changed]
-        return restored, config.train.steps if over else latest, [note, *idle]
+        return restored, max(latest, config.train.steps), [note, *idle]
     return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
 
 

@@ -27,8 +27,8 @@ class Verdict:
 
     scores: of each candidate ("raw", "ema") the losses, and where songs are separated "sdr" and
     "sdr_<target>", in dB, None for a target that is silent in all of them. best: the candidate that
-    is better. heard: name of a song -> its waves by what they are, [C, N]; the first of those that
-    this process separated.
+    is better. heard: name of a song -> its waves by what they are, [C, N], of the songs that this
+    process separated.
     """
 
     scores: dict[str, dict[str, float | None]]
@@ -46,6 +46,13 @@ def rank(scores: dict[str, float | None]) -> float:
     sdr, loss = scores.get(SDR), scores["loss"]
     assert loss is not None
     return -loss if sdr is None else sdr
+
+
+def identity(config: Config) -> str:
+    """Return what the scores of a configuration are of: only those of one identity compare."""
+    train = config.train
+    return repr((config.data.source, config.seed, train.batch, train.validate_windows,
+                 train.validate_songs, train.validate_song_s))
 
 
 class Validation:
@@ -73,14 +80,15 @@ class Validation:
         heard: dict[str, dict[str, np.ndarray]] = {}
         if self.songs:
             candidates = at_host.candidates()
-            sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)))
+            sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)),
+                               np.float32)      # which is what processes exchange
             for place, mix_CN, stems_SCN in self._own_songs():
                 for k, variables in enumerate(candidates.values()):
                     estimates = self._separate(variables, mix_CN)
                     sdr_KMS[k, place] = [
                         sdr_or_nan(stem_CN, estimate_CN)
                         for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
-                heard = heard or {self.songs[place].name: {"mixture": mix_CN, **estimates}}
+                heard[self.songs[place].name] = {"mixture": mix_CN, **estimates}
             for name, sdr_MS in zip(candidates, self.devices.add_up(sdr_KMS)):
                 scores[name].update(mean_sdr(sdr_MS, list(self.config.targets)))
         return Verdict(scores, max(scores, key=lambda name: rank(scores[name])), heard)

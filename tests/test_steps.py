@@ -107,7 +107,9 @@ def test_steps_that_are_not_finite_are_skipped_and_told(
         assert f"step {step}: the loss is inf" in said
     assert all(np.isfinite(array).all() for name, array in arrays(config, tmp_path / "run").items()
                if "best" not in name)
-    assert int(arrays(config, tmp_path / "run")["['optimiser']['step']"]) == 12
+    ended = arrays(config, tmp_path / "run")
+    assert int(ended["['optimiser']['step']"]) == 12
+    assert int(ended["['optimiser']['guide']['updates']"]) == 12 - len(skipped)
 
 
 def test_too_many_skipped_steps_end_training(
@@ -179,6 +181,60 @@ def test_a_score_is_judged_by_its_rank() -> None:
     assert float(now["best"]) == 3.0
 
 
+def test_other_songs_of_validation_begin_a_new_best_score(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """An SDR in dB says nothing about a loss; so a plateau and patience begin anew too."""
+    changes = {"train__patience": 1, "optim__schedule": "plateau", "optim__plateau_patience": 1}
+    run(config, tmp_path / "run", **{**changes, "train__steps": 3})
+    first = lines(tmp_path / "run")[-1]["validation_best_score"]
+    run(config, tmp_path / "run", **changes, train__validate_songs=0)
+    assert "its best score starts anew" in "".join(capsys.readouterr())
+    last = lines(tmp_path / "run")[-1]
+    assert first != last["validation_best_score"] == -last[
+        "validation_loss" if last["validation_best"] == "raw" else "validation_ema_loss"]
+    assert arrays(config, tmp_path / "run")["['optimiser']['guide']['rate']"] == 1
+
+
+def test_validations_have_an_interval_of_their_own(config: Config, tmp_path: Path) -> None:
+    """Each is saved; a checkpoint between two has no scores, and a run goes on from it exactly."""
+    changes = {"train__validate_every": 4, "train__save_every": 3, "train__steps": 8,
+               "train__keep": 9}
+    whole = run(config, tmp_path / "whole", **changes)
+    judged = [r["step"] for r in lines(tmp_path / "whole") if "validation_loss" in r]
+    assert judged == [4, 8]
+    with Checkpoints(tmp_path / "whole", read_only=True) as checkpoints:
+        assert checkpoints.steps() == [3, 4, 6, 8]
+        assert [bool(checkpoints.scores(step)) for step in (3, 4, 6, 8)] == [0, 1, 0, 1]
+        assert checkpoints.best() in (4, 8)
+    run(config, tmp_path / "parts", **changes)
+    with Checkpoints(tmp_path / "parts") as checkpoints:
+        for step in (4, 6, 8):
+            checkpoints.delete(step)
+    resumed = run(config, tmp_path / "parts", **changes)
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
+    assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
+
+
+def test_a_run_that_ended_early_keeps_its_log(config: Config, tmp_path: Path) -> None:
+    config.optim.lr, config.model.norm = 0.0, "group"
+    run(config, tmp_path / "run", train__steps=60, train__patience=1)
+    before = lines(tmp_path / "run")
+    run(config, tmp_path / "run", train__steps=2, train__patience=1)
+    assert lines(tmp_path / "run") == before
+
+
+def test_another_loss_is_refused_and_another_momentum_is_not(
+    config: Config, tmp_path: Path
+) -> None:
+    two = {"complex_l1": 1.0, "magnitude_l1": 1.0}
+    run(config, tmp_path / "run", train__steps=3, loss__terms=two)
+    with pytest.raises(InputError, match="another loss, config.loss.terms was"):
+        run(config, tmp_path / "run", loss__terms={"complex_l1": 1.0})
+    run(config, tmp_path / "run", loss__terms=two, model__norm_momentum=0.9)
+
+
 def test_half_precision_is_of_the_computation_only(config: Config, tmp_path: Path) -> None:
     full = run(config, tmp_path / "full")
     half = run(config, tmp_path / "half", model__dtype="bfloat16")
@@ -222,6 +278,7 @@ def test_settings_that_contradict_each_other_are_named(config: Config) -> None:
 
     refused("terms has no loss 'l1'.*choices: magnitude_l1", loss__terms={"l1": 1.0})
     refused("terms is empty", loss__terms={})
+    refused("alpha .*no target counts", loss__alpha=(0.0, 0.0))
     refused("weight of 'snr' is -1", loss__terms={"snr": -1})
     refused("'multires' compares the 480 samples.*needs 4096; set config.data.window_frames to 129",
             loss__terms={"multires": 1.0})

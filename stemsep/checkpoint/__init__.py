@@ -476,7 +476,8 @@ def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
     changed = [name for name in now if was.get(name) != now[name]]
     ema = bool(stored.optim.ema_decay) != bool(given.optim.ema_decay)
     for name in changed:
-        if name.startswith(FIXED) or ema and name == "optim.ema_decay":
+        fixed = any(name == other or name.startswith(f"{other}.") for other in FIXED)
+        if fixed or ema and name == "optim.ema_decay":
             raise InputError(
                 f"{workdir}: its checkpoint is of another {_kind(name)}, config.{name} was "
                 f"{was.get(name)!r} and is {now[name]!r}; give another --workdir, or the settings "
@@ -496,7 +497,7 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in values.items():
         path = prefix + name
-        if path in ("data.targets", "data.weights", "optim.lr_factors"):
+        if path in ("data.targets", "data.weights", "optim.lr_factors", "loss.terms"):
             flat[path] = [[target, stems] for target, stems in value.items()]
         elif isinstance(value, dict):
             flat.update(flatten(value, path + "."))
