@@ -13,7 +13,7 @@ from stemsep.checkpoint import load
 from stemsep.config import Config, OptimConfig
 from stemsep.errors import InputError
 from tests import runs
-from tests.test_train import arrays, run, write_store
+from tests.test_train import arrays, run
 
 NAMES = ["adamw", "adam", "sgd", "lion", "muon"]
 
@@ -62,7 +62,7 @@ def test_other_stems_and_rates_keep_what_fits_and_name_the_rest(
     config.data.targets = {"drums": ["drums"], "bass": ["bass"], "others": "rest"}
     config.audio.sample_rate, config.data.store = 4000, str(tmp_path / "other")
     config.check()
-    write_store(config)
+    runs.write_store(config)
     capsys.readouterr()
     run(config, tmp_path / "second", train__init=str(tmp_path / "first"), train__steps=1)
     said = "".join(capsys.readouterr())

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 
+from stemsep import train
+from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config, to_dict
 from tests import runs
 from tests.test_train import ROOT, arrays, lines, run
@@ -107,3 +110,21 @@ def test_one_of_two_processes_stops_both_at_the_same_step(
     assert done.returncode == 0, done.stderr
     assert f"going on from step {step}" in done.stdout
     assert int(arrays(config, tmp_path / "run")["['optimiser']['step']"]) == step + 10
+
+
+def test_a_notice_while_the_last_checkpoint_is_written_does_not_lose_it(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = Checkpoints.__exit__
+
+    def interrupted(self: Checkpoints, *given: Any) -> None:
+        heard = signal.getsignal(signal.SIGTERM)
+        assert callable(heard), "SIGTERM would end the process here"
+        os.kill(os.getpid(), signal.SIGTERM)
+        closed(self, *given)
+
+    monkeypatch.setattr(Checkpoints, "__exit__", interrupted)
+    config.train.steps, config.train.save_every = 3, 3
+    train.train(config.check(), tmp_path / "run")
+    assert saved(tmp_path / "run") == [3]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

@@ -23,40 +23,14 @@ from stemsep.log import SPEEDS
 from stemsep.losses import LOSSES
 from stemsep.parallel import DataParallel
 from stemsep.store import Store, StoreSpec
-from tests import trees
+from tests import runs, trees
 
 ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    """A tiny network on a store of noise; dropout, remixing and gains are on."""
-    c = Config(name="tiny")
-    c.audio.sample_rate, c.audio.n_fft, c.audio.hop = 8000, 64, 32
-    c.data.source, c.data.store = f"folders:{tmp_path / 'songs'}", str(tmp_path / "store")
-    c.data.window_frames = 16
-    c.model.name, c.model.widths, c.model.dropout, c.model.estimate = "strided", (4, 8), 0.3, "mask"
-    c.loss.terms = {"complex_l1": 1.0}
-    c.optim.ema_decay, c.optim.lr = 0.9, 1e-2
-    c.train.steps, c.train.batch, c.train.save_every, c.train.log_every = 6, 4, 3, 2
-    c.train.validate_windows = 4
-    write_store(c)
-    return c
-
-
-def write_store(config: Config) -> None:
-    audio = config.audio
-    store = Store.create(
-        config.store,
-        StoreSpec(audio.sample_rate, audio.channels, audio.n_fft, audio.hop, config.stems),
-    )
-    rng = np.random.default_rng(0)
-    for number, split in enumerate(("train", "train", "train", "validation")):
-        waves = [
-            [(scale * rng.standard_normal((1, 4000))).astype(np.float32)]
-            for scale in np.linspace(0.1, 0.3, len(config.stems))
-        ]
-        store.write_track(split, f"song{number}", samples=4000, waves=waves, sources={})
+    return runs.tiny(tmp_path)
 
 
 def run(config: Config, workdir: Path, **overrides: Any) -> dict[str, np.ndarray]:
