@@ -164,7 +164,7 @@ def test_overrides_of_every_type_on_the_command_line() -> None:
     "argument, words",
     [
         ("--config.optim.lr=fast", "config.optim.lr"),
-        ("--config.data.targets={drums: [drums]", "is no dict; write, in quotes"),
+        ("--config.data.targets={drums: [drums]", "is no dict; write one in quotes"),
         ("--config.train.stepz=3", "did you mean 'steps'"),
         ("--config.model.name=unett", "did you mean 'unet'"),
     ],
