@@ -13,7 +13,7 @@ from stemsep.models.strided import StridedUNet
 from stemsep.models.tfc_tdf import TfcTdfUNet
 from stemsep.models.unet import UNet
 
-__all__ = ["HEAVY", "NETWORKS", "build"]
+__all__ = ["HEAVY", "NETWORKS", "build", "prefer_fast"]
 NETWORKS = {"unet": UNet, "strided": StridedUNet, "tfc_tdf": TfcTdfUNet}
 
 
