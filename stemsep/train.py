@@ -157,9 +157,10 @@ def judged(
     scores = verdict.scores[verdict.best]
     check_finite(done, "validation loss", float(scores["loss"] or 0))
     at_host = at_host.replace(guide=guide.judge(at_host.guide, verdict.score, config))
-    checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
+    # Told first: a run that is killed in between goes on from before, and tells it again.
     log.validation(done, verdict.scores, best=verdict.best,
                    best_score=float(at_host.guide["best"]))
+    checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
     log.songs(done, verdict.heard, config.audio.sample_rate)
     return train_state.replace(guide=devices.replicate(at_host.guide))
 
