@@ -156,7 +156,8 @@ class OptimConfig(Section):
     plateau_patience: int = 3
     plateau_factor: float = 0.5
     clip_norm: float = 0.0  # of the whole gradient; 0: no clipping
-    accumulate: int = 1  # parts that a batch goes through a device in: less memory, the same step
+    # Parts that a batch goes through a device in: less memory (not on a CPU), the same step.
+    accumulate: int = 1
     ema_decay: float = 0.0  # of the averaged parameters, which are validated as well; 0: none
     # Patterns of names, as ("down*", "bin_affine"): these layers stay as they are, their running
     # statistics too.

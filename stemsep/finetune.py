@@ -49,8 +49,7 @@ def fitted(stored: Any, fresh: Any) -> tuple[Any, list[str], list[str]]:
     """Return the fresh tree with the stored leaves that fit in their places, the names of those,
     and what is left: each name with both shapes.
     """
-    known = {selection.name(path): leaf
-             for path, leaf in jax.tree_util.tree_flatten_with_path(stored)[0]}
+    known = selection.leaves(stored)
     taken, left = [], []
 
     def choose(path: tuple, own: Any) -> Any:

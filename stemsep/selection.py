@@ -16,7 +16,12 @@ from stemsep.errors import InputError
 
 def name(path: tuple) -> str:
     """Return the name of a parameter by its path in the tree."""
-    return "/".join(str(getattr(key, "key", key)) for key in path)
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def leaves(tree: Any) -> dict[str, Any]:
+    """Return the leaves of a tree by their names."""
+    return {name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
 def chosen(pattern: str, parameter: str) -> bool:
@@ -27,7 +32,7 @@ def chosen(pattern: str, parameter: str) -> bool:
 
 def check(patterns: Iterable[str], params: Any, field: str) -> None:
     """Raise InputError for a pattern that chooses none of the parameters."""
-    names = [name(path) for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
+    names = list(leaves(params))
     for pattern in patterns:
         if not any(chosen(pattern, parameter) for parameter in names):
             layers = sorted({parameter.split("/")[0] for parameter in names})
@@ -37,8 +42,7 @@ def check(patterns: Iterable[str], params: Any, field: str) -> None:
 
 def check_some_trained(patterns: tuple[str, ...], params: Any, field: str) -> None:
     """Raise InputError where the patterns choose all of the parameters."""
-    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]]
-    if all(_any(patterns, path) for path in paths):
+    if all(_any(patterns, parameter) for parameter in leaves(params)):
         raise InputError(f"{field} {patterns} matches every parameter, and leaves none to train; "
                          "leave out a pattern")
 
@@ -54,7 +58,7 @@ def frozen(tx: optax.GradientTransformation,
 
     def labels(params: Any) -> Any:
         return jax.tree_util.tree_map_with_path(
-            lambda path, _: "frozen" if _any(patterns, path) else "trained", params)
+            lambda path, _: "frozen" if _any(patterns, name(path)) else "trained", params)
 
     return optax.partition({"trained": tx, "frozen": optax.set_to_zero()}, labels)
 
@@ -76,7 +80,7 @@ def kept(patterns: tuple[str, ...], old: Any, new: Any) -> Any:
     if not patterns:
         return new
     return jax.tree_util.tree_map_with_path(
-        lambda path, was, now: was if _any(patterns, path) else now, old, new)
+        lambda path, was, now: was if _any(patterns, name(path)) else now, old, new)
 
 
 def stopped(patterns: tuple[str, ...], params: Any) -> Any:
@@ -86,8 +90,9 @@ def stopped(patterns: tuple[str, ...], params: Any) -> Any:
     if not patterns:
         return params
     return jax.tree_util.tree_map_with_path(
-        lambda path, leaf: jax.lax.stop_gradient(leaf) if _any(patterns, path) else leaf, params)
+        lambda path, leaf: jax.lax.stop_gradient(leaf) if _any(patterns, name(path)) else leaf,
+        params)
 
 
-def _any(patterns: tuple[str, ...], path: tuple) -> bool:
-    return any(chosen(pattern, name(path)) for pattern in patterns)
+def _any(patterns: tuple[str, ...], parameter: str) -> bool:
+    return any(chosen(pattern, parameter) for pattern in patterns)

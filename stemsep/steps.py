@@ -105,7 +105,8 @@ def accumulated(
     gradient: Callable[[TrainState, jax.Array, jax.Array], Gradient], parts: int
 ) -> Callable[[TrainState, jax.Array, jax.Array], Gradient]:
     """Return a gradient of the same windows that takes them in so many parts, one after the other,
-    and returns the mean: only one part's activations are in memory at a time.
+    and returns the mean: only one part's activations are in memory at a time, but on a CPU, where
+    the parts are unrolled for speed.
     """
     if parts == 1:
         return gradient

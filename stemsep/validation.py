@@ -80,11 +80,12 @@ class Validation:
         heard: dict[str, dict[str, np.ndarray]] = {}
         if self.songs:
             candidates = at_host.candidates()
+            separators = [self._separating(variables) for variables in candidates.values()]
             sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)),
                                np.float32)      # which is what processes exchange
             for place, mix_CN, stems_SCN in self._own_songs():
-                for k, variables in enumerate(candidates.values()):
-                    estimates = self._separate(variables, mix_CN)
+                for k, separator in enumerate(separators):
+                    estimates = separator(mix_CN, self.config.audio.sample_rate)
                     sdr_KMS[k, place] = [
                         sdr_or_nan(stem_CN, estimate_CN)
                         for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
@@ -119,12 +120,12 @@ class Validation:
         targets_SCN = np.stack([stems_SCN[own].sum(0) for own in members(self.config)])
         return stems_SCN.sum(0), targets_SCN
 
-    def _separate(self, variables: Variables, mix_CN: np.ndarray) -> dict[str, np.ndarray]:
+    def _separating(self, variables: Variables) -> Separator:
+        """Return a separator with these parameters; all share one compiled program."""
         if self._separator is None:
             alone = DataParallel(self.config.parallel, local=True)
             self._separator = Separator(self.config, variables, devices=alone)
-        separator = self._separator.with_variables(variables)
-        return separator(mix_CN, self.config.audio.sample_rate)
+        return self._separator.with_variables(variables)
 
 
 def spread(records: list[Record], count: int) -> list[Record]:

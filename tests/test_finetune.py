@@ -24,8 +24,7 @@ def config(tmp_path: Path) -> Config:
 
 
 def named(tree: Any) -> dict[str, np.ndarray]:
-    return {selection.name(path): np.asarray(leaf)
-            for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    return {name: np.asarray(leaf) for name, leaf in selection.leaves(tree).items()}
 
 
 def moved(before: dict[str, np.ndarray], after: dict[str, np.ndarray]) -> set[str]:

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 
 from stemsep import __version__
 from stemsep import config as configs
-from stemsep import provenance
+from stemsep import provenance, selection
 from stemsep.checkpoint import exported, fit
 from stemsep.checkpoint.folder import alone, folder, in_bucket, local
 from stemsep.config import Config
@@ -231,7 +231,7 @@ class Checkpoints:
         paths; reads none of them. {} where there are none.
         """
         found = self._manager.metadata(step).item_metadata.get(item)
-        return fit.leaves(found.tree) if found else {}
+        return selection.leaves(found.tree) if found else {}
 
     def _named(self, step: int) -> str:
         return f"{self.workdir}: checkpoint {step}"

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from stemsep import __version__
 from stemsep import config as configs
+from stemsep import selection
 from stemsep.checkpoint import fit
 from stemsep.config import Config
 from stemsep.errors import InputError
@@ -39,7 +40,7 @@ class Exported:
 
 def write(path: Path, model: Exported) -> None:
     """Write a model, whole or not at all; raises InputError where the system refuses."""
-    leaves = fit.leaves(model.variables)
+    leaves = selection.leaves(model.variables)
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in leaves.items()}
     metadata = {
         "stemsep": __version__,

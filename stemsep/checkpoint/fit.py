@@ -6,6 +6,7 @@ import jax
 
 from stemsep import __version__
 from stemsep import config as configs
+from stemsep import selection
 from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
@@ -38,13 +39,7 @@ def parameters(config: Config) -> dict[str, tuple[int, ...]]:
 
 def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     """Return the shape of every array, or of what is known of it, by its path."""
-    return {name: tuple(leaf.shape) for name, leaf in leaves(tree).items()}
-
-
-def leaves(tree: Any) -> dict[str, Any]:
-    """Return the leaves of a tree by their paths, as "params/Conv_0/kernel"."""
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in flat}
+    return {name: tuple(leaf.shape) for name, leaf in selection.leaves(tree).items()}
 
 
 def check(
