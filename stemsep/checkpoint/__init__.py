@@ -8,9 +8,7 @@ used without its config file. `exported` is what separation needs of one, as one
 """
 
 import dataclasses
-import json
 import shutil
-import sys
 import zlib
 from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,36 +23,24 @@ from stemsep import __version__
 from stemsep import config as configs
 from stemsep import provenance, selection
 from stemsep.checkpoint import exported, fit
+from stemsep.checkpoint.faults import late_writes_unsaid, reachable, readable, refusal, undamaged
 from stemsep.checkpoint.folder import alone, folder, in_bucket, local
+from stemsep.checkpoint.resuming import check_same_run, flatten
 from stemsep.config import Config
 from stemsep.errors import InputError
 from stemsep.state import TrainState
-from stemsep.store.places import reason
 
 __all__ = ["Checkpoints", "best_of", "check_same_run", "flatten", "in_bucket", "is_file", "load",
            "local", "opened", "undamaged"]
 
 _TEMPORARY = ".orbax-checkpoint-tmp"  # in the name of what Orbax has not finished
-# How TensorStore begins a sentence about what a disk or a bucket refuses.
-_REFUSALS = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAVAILABLE", "DEADLINE_EXCEEDED",
-             "UNAUTHENTICATED", "ABORTED", "NOT_FOUND")
-_CLIENTS = ("gcsfs", "aiohttp", "google.")  # whose errors are those of a bucket
-
-# Settings that decide what the parameters are, or what their validation loss means; a run cannot go
-# on with others.
-FIXED = (
-    "audio", "data.targets", "data.stems", "loss", "optim.name", "optim.frozen", "model.name",
-    "model.widths", "model.blocks", "model.bottleneck", "model.estimate", "model.mask",
-    "model.features", "model.bins", "model.bands", "model.bin_affine", "model.norm", "model.power",
-    "model.consistency",
-)
 
 
 class Checkpoints:
     """The checkpoints of a run: the newest `keep` and the best.
 
-    source: where the songs come from that it is validated on. Scores on songs of another source,
-    from before a change of it, say nothing about which checkpoint is the best. read_only: to look
+    source: what it is validated on. Scores on something else, from before a change of it, say
+    nothing about which checkpoint is the best. read_only: to look
     at a run that may be training; else raises InputError where another run trains. process: which
     of a job of several this is. The first alone keeps other runs out and saves, and none waits for
     another, which a disk that is full for one would keep from ever coming.
@@ -89,8 +75,8 @@ class Checkpoints:
         with ExitStack() as stack:
             if self._writes:
                 stack.enter_context(alone(self.workdir))
-            stack.enter_context(_late_writes_unsaid())
-            with _reachable(self.workdir), _readable(self.workdir):
+            stack.enter_context(late_writes_unsaid())
+            with reachable(self.workdir), readable(self.workdir):
                 if not read_only:
                     (self.workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
                 self._manager = ocp.CheckpointManager(
@@ -187,7 +173,7 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            why = _refusal(error)
+            why = refusal(error)
             if why is None:
                 raise
             self._saving, self._failed = None, (step, why)
@@ -362,7 +348,7 @@ def opened(run: str | Path) -> Iterator[tuple[Checkpoints, int]]:
     Raises InputError where there is no checkpoint, and for a damaged one.
     """
     place = folder(run)
-    with _reachable(place):
+    with reachable(place):
         if place.name == "checkpoints" and not (place / "checkpoints").exists():
             place = place.parent
         if not (place / "checkpoints").is_dir():
@@ -381,129 +367,10 @@ def opened(run: str | Path) -> Iterator[tuple[Checkpoints, int]]:
             yield checkpoints, step
 
 
-@contextmanager
-def _reachable(place: Any) -> Iterator[None]:
-    """Turn what a bucket says when it cannot be opened into an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        if not in_bucket(place):
-            raise
-        raise InputError(
-            f"{place}: the bucket cannot be used ({' '.join(str(error).split())}); check its name "
-            "and your credentials (gcloud auth application-default login)"
-        ) from error
-
-
-@contextmanager
-def _readable(place: Any) -> Iterator[None]:
-    """Turn what Orbax says of a damaged file that it reads of every checkpoint into an InputError.
-    """
-    try:
-        yield
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{place}: the scores of a checkpoint are damaged ({str(error).splitlines()[0]}); "
-            f"delete the folder {place}/checkpoints/STEP whose metrics/metrics is no JSON"
-        ) from error
-
-
-def _refusal(error: BaseException | None) -> str | None:
-    """Return the words in which the system, or a bucket, refused to write, and None where an error
-    is something else; TensorStore tells it as a ValueError, and Orbax as whatever it meets.
-    """
-    while error is not None:
-        if isinstance(error, OSError) or "os_error_code" in str(error):
-            return getattr(error, "strerror", None) or reason(error)  # type: ignore[arg-type]
-        if str(error).startswith(_REFUSALS) or type(error).__module__.startswith(_CLIENTS):
-            return str(error).splitlines()[0]
-        error = error.__cause__ or error.__context__
-    return None
-
-
-@contextmanager
-def _late_writes_unsaid() -> Iterator[None]:
-    """Keep TensorStore from printing a trace for each write that ends after Orbax has given up what
-    it belongs to: the event loop that it would tell is closed.
-    """
-    before = sys.unraisablehook
-
-    def hook(problem: Any) -> None:
-        if str(problem.exc_value) != "Event loop is closed":
-            before(problem)
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        if sys.unraisablehook is hook:
-            sys.unraisablehook = before
-
-
 def _versions() -> dict[str, str]:
     """Return the versions that a checkpoint is written with."""
     found = {name: provenance.version(name) for name in provenance.PACKAGES}
     return {**found, "stemsep": __version__}
-
-
-@contextmanager
-def undamaged(run: Any, step: int) -> Iterator[None]:
-    """Turn what Orbax says of a damaged checkpoint into an InputError that names it."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        if not (run / "checkpoints" / str(step)).exists():
-            raise InputError(
-                f"{run}: checkpoint {step} is gone; the run that trains here has a newer or better "
-                "one now: give the same command again"
-            ) from error
-        raise InputError(
-            f"{run}: checkpoint {step} is damaged; delete the folder {run}/checkpoints/{step} to "
-            "go on from the one before"
-        ) from error
-
-
-def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
-    """Return the settings that changed since a run was saved, as sentences.
-
-    Raises InputError when one of them makes it another network.
-    """
-    was, now = flatten(configs.to_dict(stored)), flatten(configs.to_dict(given))
-    changed = [name for name in now if was.get(name) != now[name]]
-    ema = bool(stored.optim.ema_decay) != bool(given.optim.ema_decay)
-    for name in changed:
-        fixed = any(name == other or name.startswith(f"{other}.") for other in FIXED)
-        if fixed or ema and name == "optim.ema_decay":
-            raise InputError(
-                f"{workdir}: its checkpoint is of another {_kind(name)}, config.{name} was "
-                f"{was.get(name)!r} and is {now[name]!r}; give another --workdir, or the settings "
-                "that it was made with"
-            )
-    return [f"config.{name} was {was.get(name)!r}, is {now[name]!r}" for name in changed]
-
-
-def _kind(name: str) -> str:
-    return {"loss": "loss", "optim": "optimiser"}.get(name.split(".")[0], "network")
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as {"optim.lr": ...}; targets and weights are pairs, as their order
-    counts, and lists stand for tuples.
-    """
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        path = prefix + name
-        if path in ("data.targets", "data.weights", "optim.lr_factors", "loss.terms"):
-            flat[path] = [[target, stems] for target, stems in value.items()]
-        elif isinstance(value, dict):
-            flat.update(flatten(value, path + "."))
-        else:
-            flat[path] = json.loads(json.dumps(value))
-    return flat
 
 
 def _model(state: TrainState) -> dict[str, Any]:
