@@ -118,20 +118,39 @@ class BinAffine(nn.Module):
         return x_BTFC * scale_F1.astype(x_BTFC.dtype) + offset_F1.astype(x_BTFC.dtype)
 
 
-def norm(
-    kind: str, channels: int, *, train: bool, momentum: float, axis_name: str | None, dtype: Any,
-    name: str,
-) -> nn.Module:
-    """Return the normalisation of a layer's `channels`.
+class Network(nn.Module):
+    """What all networks are given, and how they normalise.
 
-    kind: "batch" normalises by the statistics of the batch, averaged over the mapped axis
-    `axis_name`, and keeps running ones for use out of training; "group" (arXiv:1803.08494) by those
-    of up to 8 groups of channels of each window, whatever the batch.
+    channels: of the input. outputs: values a bin of the output. bins: of the input. widths:
+    channels of the levels. norm: "batch" normalises by the statistics of the batch, averaged over
+    the mapped axis `axis_name`, and keeps running ones, of `norm_momentum`, for use out of
+    training; "group" (arXiv:1803.08494) by those of up to 8 groups of channels of each window,
+    whatever the batch. fast: the form of the operators, see `ops`; it changes neither parameters
+    nor results. Collections "params" and "batch_stats"; dropout draws from the stream "dropout",
+    for each window by its place in the global batch, `windows`, int [B].
     """
-    if kind == "group":
-        return nn.GroupNorm(math.gcd(channels, 8), dtype=dtype, name=name)
-    return nn.BatchNorm(use_running_average=not train, momentum=momentum, dtype=dtype,
-                        axis_name=axis_name, name=name)
+
+    channels: int
+    outputs: int
+    bins: int
+    widths: tuple[int, ...] = (32, 64, 128, 256)
+    dropout: float = 0.4
+    norm: str = "batch"
+    norm_momentum: float = 0.99
+    bin_affine: bool = False
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    fast: bool = True
+
+    def normalised(self, x_BTFC: jax.Array, *, train: bool, name: str) -> jax.Array:
+        """Return a layer's channels normalised; `name` is that of the parameters."""
+        if self.norm == "group":
+            groups = math.gcd(x_BTFC.shape[-1], 8)
+            return nn.GroupNorm(groups, dtype=self.dtype, name=name)(x_BTFC)
+        return nn.BatchNorm(
+            use_running_average=not train, momentum=self.norm_momentum, dtype=self.dtype,
+            axis_name=self.axis_name, name=name,
+        )(x_BTFC)
 
 
 def check_channels(x_BTFC: jax.Array, channels: int) -> None:

@@ -4,19 +4,16 @@ It has a quarter of the parameters and a twentieth of the arithmetic of `unet`: 
 CPU.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stemsep.models import layers
 from stemsep.models.layers import (
-    BinAffine, DownConv, Dropout, UpConv, check_channels, pad_to_multiple
+    BinAffine, DownConv, Dropout, Network, UpConv, check_channels, pad_to_multiple
 )
 
 
-class StridedUNet(nn.Module):
+class StridedUNet(Network):
     """5×5 convolutions of stride 2 down, transposed ones up, each level's skip beside them.
 
     Maps ``[B, T, F, C]`` to ``[B, T, F, outputs]`` for any frames and bins, without a last
@@ -24,24 +21,12 @@ class StridedUNet(nn.Module):
 
     Encoder level: convolution, normalisation, leaky ReLU of slope 0.2. Decoder level: transposed
     convolution, normalisation, ReLU, dropout in the first three, then the skip. The last transposed
-    convolution, with a bias, gives the outputs. widths: channels of the encoder's levels. fast: the
-    form of the operators, see `ops`; it changes neither parameters nor results. axis_name: the
-    mapped axis over which batch statistics are averaged in training. Collections "params" and
-    "batch_stats"; dropout draws from the stream "dropout", for each window by its place in the
-    global batch, `windows`, int [B].
+    convolution, with a bias, gives the outputs. widths: channels of the encoder's levels. For the rest see
+    `Network`.
     """
 
-    channels: int
-    outputs: int
-    bins: int
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.5
-    norm: str = "batch"
-    norm_momentum: float = 0.99
-    bin_affine: bool = False
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    fast: bool = True
 
     @nn.compact
     def __call__(
@@ -56,21 +41,15 @@ class StridedUNet(nn.Module):
         skips = []
         for level, width in enumerate(self.widths):
             x = DownConv(width, fast=self.fast, dtype=self.dtype, name=f"down{level}")(x)
-            x = self._norm(x, train=train, name=f"down{level}_norm")
+            x = self.normalised(x, train=train, name=f"down{level}_norm")
             x = nn.leaky_relu(x, 0.2)
             skips.append(x)
         skips.pop()
         for level in reversed(range(len(skips))):
             x = UpConv(self.widths[level], fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
-            x = nn.relu(self._norm(x, train=train, name=f"up{level}_norm"))
+            x = nn.relu(self.normalised(x, train=train, name=f"up{level}_norm"))
             if len(skips) - level <= 3:
                 x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
         last = UpConv(self.outputs, fast=self.fast, use_bias=True, dtype=self.dtype, name="last")
         return last(x)[:, :frames, :bins]
-
-    def _norm(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        return layers.norm(
-            self.norm, x.shape[-1], train=train, momentum=self.norm_momentum,
-            axis_name=self.axis_name, dtype=self.dtype, name=name,
-        )(x)

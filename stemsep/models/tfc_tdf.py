@@ -5,22 +5,20 @@ rest, harmonics and the breadth of a stroke, for next to no arithmetic. At the a
 `strided` it has a seventh of the parameters.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stemsep.models import layers, ops
+from stemsep.models import ops
 from stemsep.models.layers import (
-    BinAffine, BinDense, Conv, DownConv, Dropout, UpConv, check_bins, check_channels,
+    BinAffine, BinDense, Conv, DownConv, Dropout, Network, UpConv, check_bins, check_channels,
     pad_to_multiple
 )
 
 _LEAST_BINS = 8  # between dense layers
 
 
-class TfcTdfUNet(nn.Module):
+class TfcTdfUNet(Network):
     """Residual blocks at every level, each level half the frames and bins of the one above it.
 
     Maps ``[B, T, F, C]`` to ``[B, T, F, outputs]`` for any frames and for `bins` bins, without a
@@ -33,26 +31,14 @@ class TfcTdfUNet(nn.Module):
     between them (8 at least). Every normalisation is followed by a ReLU. The decoder has dropout in
     its first three levels, before a 1×1 convolution merges it with the skip.
 
-    widths: channels of the levels. blocks: of each level, on the way down and on the way up. fast:
-    the form of the operators, see `ops`; it changes neither parameters nor results. axis_name: the
-    mapped axis over which batch statistics are averaged in training. Collections "params" and
-    "batch_stats"; dropout draws from the stream "dropout", for each window by its place in the
-    global batch, `windows`, int [B].
+    widths: channels of the levels. blocks: of each level, on the way down and on the way up. For the rest see
+    `Network`.
     """
 
-    channels: int
-    outputs: int
-    bins: int
     widths: tuple[int, ...] = (32, 64, 128, 256)
     blocks: int = 1
     bottleneck: int = 4
     dropout: float = 0.3
-    norm: str = "batch"
-    norm_momentum: float = 0.99
-    bin_affine: bool = False
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    fast: bool = True
 
     @nn.compact
     def __call__(
@@ -105,7 +91,4 @@ class TfcTdfUNet(nn.Module):
         return Conv(width, size=size, dtype=self.dtype, name=name)(x)
 
     def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        return nn.relu(layers.norm(
-            self.norm, x.shape[-1], train=train, momentum=self.norm_momentum,
-            axis_name=self.axis_name, dtype=self.dtype, name=name,
-        )(x))
+        return nn.relu(self.normalised(x, train=train, name=name))

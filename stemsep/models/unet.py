@@ -1,38 +1,27 @@
 """The Spectrogram-Channels U-Net (Oh, Kim and Yun, arXiv:1810.11520)."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from stemsep.models import layers, ops
-from stemsep.models.layers import BinAffine, Conv, Dropout, UpConv, check_channels, pad_to_multiple
+from stemsep.models import ops
+from stemsep.models.layers import (
+    BinAffine, Conv, Dropout, Network, UpConv, check_channels, pad_to_multiple
+)
 
 
-class UNet(nn.Module):
+class UNet(Network):
     """Two 3×3 convolutions a level, max pooling down, 5×5 transposed convolutions up.
 
     Maps ``[B, T, F, C]`` to ``[B, T, F, outputs]`` for any frames and bins, without a last
     activation.
 
-    widths: channels of each level, the last is the middle's. fast: the form of the operators, see
-    `ops`; it changes neither parameters nor results. axis_name: the mapped axis over which batch
-    statistics are averaged in training. Collections "params" and "batch_stats"; dropout draws from
-    the stream "dropout", for each window by its place in the global batch, `windows`, int [B].
+    widths: channels of each level, the last is the middle's. For the rest see
+    `Network`.
     """
 
-    channels: int
-    outputs: int
-    bins: int
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
     dropout: float = 0.4
-    norm: str = "batch"
-    norm_momentum: float = 0.99
-    bin_affine: bool = False
-    dtype: Any = jnp.float32
-    axis_name: str | None = None
-    fast: bool = True
 
     @nn.compact
     def __call__(
@@ -67,8 +56,5 @@ class UNet(nn.Module):
         return x
 
     def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        x = layers.norm(
-            self.norm, x.shape[-1], train=train, momentum=self.norm_momentum,
-            axis_name=self.axis_name, dtype=self.dtype, name=name,
-        )(x)
+        x = self.normalised(x, train=train, name=name)
         return nn.relu(x)
