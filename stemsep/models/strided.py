@@ -21,8 +21,8 @@ class StridedUNet(Network):
 
     Encoder level: convolution, normalisation, leaky ReLU of slope 0.2. Decoder level: transposed
     convolution, normalisation, ReLU, dropout in the first three, then the skip. The last transposed
-    convolution, with a bias, gives the outputs. widths: channels of the encoder's levels. For the rest see
-    `Network`.
+    convolution, with a bias, gives the outputs. widths: channels of the encoder's levels.
+    For the rest see `Network`.
     """
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)

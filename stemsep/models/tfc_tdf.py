@@ -31,8 +31,8 @@ class TfcTdfUNet(Network):
     between them (8 at least). Every normalisation is followed by a ReLU. The decoder has dropout in
     its first three levels, before a 1×1 convolution merges it with the skip.
 
-    widths: channels of the levels. blocks: of each level, on the way down and on the way up. For the rest see
-    `Network`.
+    widths: channels of the levels. blocks: of each level, on the way down and on the way up.
+    For the rest see `Network`.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256)

@@ -16,8 +16,8 @@ class UNet(Network):
     Maps ``[B, T, F, C]`` to ``[B, T, F, outputs]`` for any frames and bins, without a last
     activation.
 
-    widths: channels of each level, the last is the middle's. For the rest see
-    `Network`.
+    widths: channels of each level, the last is the middle's.
+    For the rest see `Network`.
     """
 
     widths: tuple[int, ...] = (32, 64, 128, 256, 512)
