@@ -300,7 +300,7 @@ def test_writer_leaves_nothing_behind_a_failure(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path] and path.read_bytes() == before
 
 
-@pytest.mark.usefixtures("small_disk")
+@trees.small_disk()
 def test_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="song.wav: cannot be written .File too large.; free some"):
         with audio.Writer(tmp_path / "song.wav", 8000, 1) as writer:

@@ -287,14 +287,12 @@ def test_a_file_of_another_version_is_refused(
         load(write(lambda values: None, params={"x": np.zeros(3)}))
 
 
-def test_a_full_disk_leaves_no_half_file(
-    config: Config, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_a_full_disk_leaves_no_half_file(config: Config, tmp_path: Path) -> None:
     config.model.widths = (32, 64)
     saved(tmp_path / "run", config, {1: {"loss": 1.0}})
     (tmp_path / "new").mkdir()
-    request.getfixturevalue("small_disk")
-    with pytest.raises(InputError, match=r"a.safetensors: cannot be written \(File too large\)"):
+    words = r"a.safetensors: cannot be written \(File too large\)"
+    with trees.small_disk(), pytest.raises(InputError, match=words):
         command.run(["export", str(tmp_path / "run")], tmp_path / "new" / "a.safetensors", None)
     assert not os.listdir(tmp_path / "new")
 

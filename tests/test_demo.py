@@ -16,6 +16,7 @@ import yaml
 from stemsep.datasets import demo
 from stemsep.datasets import songs as songs_module
 from stemsep.errors import InputError
+from tests import trees
 
 SMALL: dict[str, Any] = {"tracks": 3, "seconds": 3.0, "seed": 7}
 
@@ -102,7 +103,7 @@ def test_a_song_that_fails_leaves_nothing_behind(tmp_path: Path,
     assert list(content(tmp_path)) == ["demo/.lock", "demo/demo.json"]
 
 
-@pytest.mark.usefixtures("small_disk")
+@trees.small_disk()
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Track00001: cannot be written; free some space"):
         demo.make(tmp_path / "demo", tracks=1, seconds=4.0, workers=1, progress=False)

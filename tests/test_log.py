@@ -18,7 +18,7 @@ from stemsep import log, sinks, train
 from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.errors import InputError
-from tests import runs
+from tests import runs, trees
 from tests.test_train import lines
 
 RATE = 8000
@@ -127,8 +127,9 @@ def test_a_sink_that_fails_is_left_out_and_training_goes_on(
     assert said.count("Memory cannot be written to (No space left on device)") == 1
 
 
+@trees.small_disk()
 def test_a_full_disk_costs_lines_of_the_log_and_nothing_else(
-    tmp_path: Path, small_disk: None, capsys: pytest.CaptureFixture
+    tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     with opened(tmp_path) as into:
         into.write({"step": 1, "loss": 1.0})

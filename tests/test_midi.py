@@ -22,6 +22,7 @@ from stemsep.datasets import fluid, midi, midi_collection, midi_songs
 from stemsep.datasets.score import Bend, Note, Part, Song, write_midi
 from stemsep.errors import InputError
 from stemsep.preprocess import preprocess
+from tests import trees
 from tests.sine_font import LOOPED, RATE, hertz_of, sine_font
 
 
@@ -280,7 +281,7 @@ def test_a_worker_that_dies_is_named(collection: Path, font: Path, tmp_path: Pat
     assert list(summary.failed) == ["a.mid", "broken.mid", "deep/c.kar", "deep/er/b.MIDI"]
 
 
-@pytest.mark.usefixtures("small_disk")
+@trees.small_disk()
 def test_a_full_disk_is_told_for_the_song(collection: Path, font: Path, tmp_path: Path) -> None:
     summary = make(collection, tmp_path / "songs", font, variations=1, channels=2)
     assert "cannot be written; free some space" in str(summary.failed["a.mid, variation 1"])

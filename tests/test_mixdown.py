@@ -199,7 +199,7 @@ def test_clipping_is_said_with_what_helps(songs: Path, capsys: pytest.CaptureFix
     assert "clip" not in capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("small_disk")
+@trees.small_disk()
 def test_a_full_disk_is_one_sentence(songs: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written .File too large.; free some space"):
         run(songs, Form("wav", bits=32, rate=192000))

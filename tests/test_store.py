@@ -199,7 +199,7 @@ def test_faults_of_stores(store: Store, tmp_path: Path) -> None:
         Store.open(folder(store))
 
 
-@pytest.mark.usefixtures("small_disk")
+@trees.small_disk()
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "store", replace(SPEC, shard_frames=4096))
     with pytest.raises(InputError, match="a song: cannot be written .File too large.; free some"):

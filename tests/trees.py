@@ -1,6 +1,8 @@
 """Small trees of songs: noise of a second or two at 8 kHz, laid out as the datasets are."""
 
-from collections.abc import Mapping, Sequence
+import resource
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,20 @@ from stemsep.errors import InputError
 
 RATE = 8000
 BAND = {"S00": 128, "S01": 33}       # stems of Slakh and their programs
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """A limit of 64 KiB a file; the system refuses to write more, as it does on a full disk.
+
+    Around a test, not a fixture: what pytest itself prints may go to a file that is longer.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def noise(samples: int, *, channels: int = 1, seed: int = 0) -> np.ndarray:
