@@ -15,7 +15,7 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = ["Pipeline", "Separator", "__version__"]
 
-_PUBLIC = {"Separator": "stemsep.separate", "Pipeline": "stemsep.pipeline"}
+_PUBLIC = {"Separator": "stemsep.separator", "Pipeline": "stemsep.pipeline"}
 
 
 def __getattr__(name: str) -> Any:

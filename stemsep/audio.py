@@ -6,7 +6,7 @@ Waves are float32 [C, N], full scale ±1.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 
 from stemsep import ffmpeg, headers
 from stemsep.errors import InputError
-from stemsep.writer import DiskRefused, Writer
+from stemsep.resampling import resample, resampled
+from stemsep.writer import TAGS, DiskRefused, Writer
 
 # What counts as audio in a listing of a folder. Formats that libsndfile cannot read are here too: a
 # song whose stems are .m4a must be an error with a remedy, not a song without stems.
@@ -120,34 +120,10 @@ def blocks(source: Source, size: int) -> Iterator[np.ndarray]:
             first += wanted
 
 
-def resampled(samples: int, rate: int, to: int) -> int:
-    """Return how many samples `samples` at `rate` Hz become at `to` Hz."""
-    return -(-samples * to // rate)
-
-
-def resample(waves: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.ndarray]:
-    """Resample blocks [C, n] from `rate` to `to` Hz by soxr (HQ), as they come.
-
-    All of them together have `resampled(N, rate, to)` samples. The same rate gives the same blocks.
-    """
-    if rate == to:
-        yield from waves
-        return
-    stream: Any = None
-    taken = given = 0
-    for wave_CN in waves:
-        if stream is None:
-            stream = soxr.ResampleStream(rate, to, len(wave_CN), quality="HQ")
-        taken += wave_CN.shape[1]
-        out_CN = stream.resample_chunk(np.ascontiguousarray(wave_CN.T)).T
-        given += out_CN.shape[1]
-        if out_CN.shape[1]:
-            yield out_CN
-    if stream is not None:
-        rest_CN = stream.resample_chunk(np.zeros((0, len(wave_CN)), np.float32), last=True).T
-        missing = resampled(taken, rate, to) - given
-        rest_CN = rest_CN[:, :missing]
-        yield np.pad(rest_CN, [(0, 0), (0, missing - rest_CN.shape[1])])
+def tags(source: Source) -> dict[str, str]:
+    """Return the tags of a file that `Writer` can write, by name; raises InputError as `read`."""
+    with _open(source) as file:
+        return {name: value for name in TAGS if (value := file.copy_metadata().get(name, ""))}
 
 
 # Where the channels of a file with so many stand (WAVE's order: front left, right, centre, low
@@ -311,4 +287,4 @@ def _check_block(wave_NC: np.ndarray, path: Source, first: int, wanted: int) -> 
 
 
 __all__ = ["SUFFIXES", "SURROUND", "AudioInfo", "Clip", "DiskRefused", "Source", "Writer", "blocks",
-           "probe", "read", "remap", "resample", "resampled"]
+           "probe", "read", "remap", "resample", "resampled", "tags"]

@@ -77,11 +77,12 @@ def share(items: Sequence[Item], engine: str) -> Sequence[Item]:
 
 
 def run(task: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 0,
-        engine: str = "local") -> Iterator[tuple[Item, Result | Exception]]:
+        engine: str = "local", devices: float = 0) -> Iterator[tuple[Item, Result | Exception]]:
     """Yield (item, result or the exception that the task raised) as items are done, in any order.
 
     workers: processes, 0 for one a core; with one, or for one item, the task runs in this process.
-    Of a Ray cluster it is the number of tasks at a time, 0 for one a core of the cluster. Task,
+    Of a Ray cluster it is the number of tasks at a time, 0 for as many as it has room for, one a
+    core; devices: GPUs that it gives each of them. Task,
     items and results are pickled; the task is a function of a module that can be imported, or a
     partial of one. Workers are spawned, never forked (TensorStore and JAX break in a forked child),
     and end when this process does, however it ends.
@@ -89,7 +90,8 @@ def run(task: Callable[[Item], Result], items: Iterable[Item], *, workers: int =
     if engine == "ray":
         from stemsep import ray_engine  # an extra
 
-        yield from ray_engine.run(functools.partial(attempt, task), list(items), workers=workers)
+        yield from ray_engine.run(functools.partial(attempt, task), list(items), workers=workers,
+                                  devices=devices)
         return
     waiting = deque((item, 1) for item in items)
     workers = min(workers or cores(), len(waiting))

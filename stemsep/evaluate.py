@@ -20,8 +20,9 @@ from stemsep.datasets.tracks import SPLITS, Track
 from stemsep.errors import InputError
 from stemsep.files import write_json
 from stemsep.metrics import Scores
+from stemsep.options import define_quality, quality
 from stemsep.section import unknown
-from stemsep.separate import Separator
+from stemsep.separator import Separator
 from stemsep.stream import Tape
 
 MODEL = "model"
@@ -219,9 +220,9 @@ def find_tracks(source: str, split: str, separator: Separator, *,
 
 def main() -> None:
     """Run the command."""
-    checkpoint = flags.DEFINE_string(
-        "checkpoint", None, "a training run, as in runs/drums, or an exported model.safetensors",
-        required=True)
+    checkpoints = flags.DEFINE_list(
+        "checkpoint", None, "a training run, as in runs/drums, or an exported model.safetensors; "
+        "of several, a,b, the estimates are averaged", required=True)
     source = flags.DEFINE_string(
         "source", None, "layout:path of the songs, as in slakh:/data/slakh", required=True)
     split = flags.DEFINE_enum("split", "test", [*SPLITS, "all"], "which tracks to score")
@@ -230,9 +231,7 @@ def main() -> None:
         "baselines", [MIXTURE], f"scored beside the model; choices: {', '.join(BASELINES)}")
     recipe = flags.DEFINE_string(
         "recipe", "", "YAML that groups stem files; default: the model's")
-    overlap = flags.DEFINE_float(
-        "overlap", None, "share of a window that the next one covers again; default: the model's")
-    batch = flags.DEFINE_integer("batch", None, "windows at once; default: the model's")
+    define_quality()
 
     def run(arguments: list[str]) -> int:
         command.no_arguments(arguments)
@@ -240,9 +239,9 @@ def main() -> None:
         datasets.parse(source.value)
         parallel.prepare()
         parallel.one_process("python -m stemsep.evaluate")
-        separator = Separator.load(checkpoint.value, overlap=overlap.value, batch=batch.value)
+        separator = Separator.load(*checkpoints.value, quality=quality())
         results = evaluate_source(separator, source.value, split.value, output=output.value,
-                                  checkpoint=checkpoint.value, baselines=baselines.value,
+                                  checkpoint=",".join(checkpoints.value), baselines=baselines.value,
                                   recipe=recipe.value, show=print)
         print(f"written to {Path(output.value) / 'scores.json'}")
         return 1 if results["errors"] else 0

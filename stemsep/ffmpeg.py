@@ -124,6 +124,11 @@ class Decoder:
         self._held = joined[samples:]
         return joined[:samples]
 
+    def copy_metadata(self) -> dict[str, str]:
+        """Return the tags by the names that libsndfile gives them."""
+        named = {name.lower(): value for name, value in self._container.metadata.items()}
+        return {**named, "tracknumber": named.get("track", "")}
+
     def close(self) -> None:
         """Close the container; the file stays open."""
         if self._container is not None:

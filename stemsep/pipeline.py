@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from stemsep import audio, datasets, evaluate, preprocess, report, separate, train
+from stemsep import audio, datasets, evaluate, preprocess, report, train
 from stemsep.checkpoint import local
 from stemsep.config import Config
 from stemsep.jobs import song_name
+from stemsep.separator import Separator
 
 
 class Pipeline:
@@ -32,9 +33,9 @@ class Pipeline:
         train.train(self.config, self.run)
         return self
 
-    def separator(self) -> separate.Separator:
+    def separator(self) -> Separator:
         """Return the separator of the run's best checkpoint."""
-        return separate.Separator.load(self.run)
+        return Separator.load(self.run)
 
     def separate(self, song: str | Path, output: str | Path | None = None) -> dict[str, Path]:
         """Separate a file into <output>/<stem>.wav and return their paths; output:

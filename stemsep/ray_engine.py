@@ -14,19 +14,23 @@ from stemsep.errors import InputError
 
 
 def run(attempt: Callable[[Any], Any], items: Sequence[Any], *,
-        workers: int) -> Iterator[tuple[Any, Any]]:
+        workers: int, devices: float = 0) -> Iterator[tuple[Any, Any]]:
     """Yield (item, what `attempt` returned or WorkerDied) as `engine.run` does.
 
-    attempt: catches what the task raises. Raises InputError when Ray is not installed, or its
-    cluster is not there.
+    attempt: catches what the task raises. Raises InputError when Ray is not installed, its cluster
+    is not there, or has no such devices.
     """
     if not items:
         return
     ray, own = _joined(workers)
     try:
-        remote = ray.remote(num_cpus=1, max_retries=TRIES - 1)(_call)
+        have = ray.cluster_resources()
+        if devices > have.get("GPU", 0):
+            raise InputError(f"a worker is to have {devices:g} GPUs, and the Ray cluster has "
+                             f"{have.get('GPU', 0):g}; give fewer devices per worker")
+        remote = ray.remote(num_cpus=1, num_gpus=devices, max_retries=TRIES - 1)(_call)
         shared = ray.put(attempt)
-        most = workers or int(ray.cluster_resources().get("CPU", 1))
+        most = workers or int(have["GPU"] // devices if devices else have.get("CPU", 1))
         waiting, running = iter(items), {}
         for item in waiting:
             running[remote.remote(shared, item)] = item

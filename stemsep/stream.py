@@ -5,13 +5,17 @@ does not grow with it. How the input is cut into blocks changes nothing: a song 
 frames and one of windows.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from stemsep import audio
 from stemsep.stft import Stft
+
+Item = TypeVar("Item")
 
 _BLOCK = 1 << 17    # samples of a file that are read at once
 
@@ -164,28 +168,83 @@ def fade(frames: int) -> np.ndarray:
     return (0.02 + cosine).astype(np.float32)
 
 
-def blend(rows: Iterable[np.ndarray], weights: np.ndarray, *, advance: int,
-          channels: int) -> Iterator[np.ndarray]:
-    """Cross-fade windows [S, T, F, C'], already weighted, into finished frames [S, channels, n, F].
+def blend(rows: Iterable[np.ndarray], weights: np.ndarray, *,
+          advance: int) -> Iterator[np.ndarray]:
+    """Cross-fade windows [S, T, F, C], already weighted, into finished frames [S, C, n, F].
 
-    Rows go through the channels of a window, C' at a time, and then through the windows. Their sum
-    is divided by the sum of the weights: where windows agree, the result is what they agree on.
+    Their sum is divided by the sum of the weights: where windows agree, the result is what they
+    agree on.
     """
     total, weight = None, np.zeros(0)
-    for number, row_STFC in enumerate(rows):
-        stems, frames, bins, width = row_STFC.shape
-        window, channel = divmod(number * width, channels)
+    for row_STFC in rows:
+        row_SCTF = np.moveaxis(row_STFC, -1, 1)
         if total is None:
-            total = np.zeros((stems, channels, frames, bins), row_STFC.dtype)
-            weight = weights
-        elif channel == 0:
-            yield total[:, :, :advance] / weight[:advance, None]
-            new = np.zeros_like(total[:, :, :advance])
-            total = np.concatenate([total[:, :, advance:], new], 2)
-            weight = weights + np.concatenate([weight[advance:], np.zeros(advance, np.float32)])
-        total[:, channel:channel + width] += np.moveaxis(row_STFC, -1, 1)
+            total, weight = row_SCTF.copy(), weights
+            continue
+        yield total[:, :, :advance] / weight[:advance, None]
+        new = np.zeros_like(total[:, :, :advance])
+        total = np.concatenate([total[:, :, advance:], new], 2)
+        weight = weights + np.concatenate([weight[advance:], np.zeros(advance, np.float32)])
+        total += row_SCTF
     if total is not None:
         yield total / weight[:, None]
+
+
+def copies(blocks: Iterable[Item], count: int) -> list[Iterator[Item]]:
+    """Return `count` iterators over the same blocks, of which none is kept longer than until all
+    have taken it (itertools.tee keeps dozens).
+    """
+    source, waiting = iter(blocks), [deque[Item]() for _ in range(count)]
+
+    def copy(own: deque[Item]) -> Iterator[Item]:
+        while True:
+            if not own:
+                if (block := next(source, None)) is None:
+                    return
+                for each in waiting:
+                    each.append(block)
+            yield own.popleft()
+
+    return [copy(own) for own in waiting]
+
+
+def deal(items: Iterable[tuple[int, Item]], hands: int) -> list[Iterator[Item]]:
+    """Return an iterator of each hand's items, of those that come as (hand, item) in turn."""
+    source, waiting = iter(items), [deque[Item]() for _ in range(hands)]
+
+    def hand(own: deque[Item]) -> Iterator[Item]:
+        while True:
+            while not own:
+                if (dealt := next(source, None)) is None:
+                    return
+                waiting[dealt[0]].append(dealt[1])
+            yield own.popleft()
+
+    return [hand(own) for own in waiting]
+
+
+def mean(waves: Sequence[Iterator[np.ndarray]], delays: Sequence[int], *,
+         size: int) -> Iterator[np.ndarray]:
+    """Average waves [S, C, n], each after it began so many samples late; the first is not late."""
+    if len(waves) == 1:
+        yield from waves[0]
+        return
+    first = next(waves[0], None)
+    if first is None:
+        return
+    shape = first.shape[:2]
+    tapes = [Tape(_flat(wave), shape[0] * shape[1])
+             for wave in [itertools.chain([first], waves[0]), *waves[1:]]]
+    for tape, delay in zip(tapes, delays):
+        tape.take(delay)
+    while (part := tapes[0].take_up_to(size)).shape[1]:
+        total = sum((tape.take(part.shape[1]) for tape in tapes[1:]), part)
+        yield (total / np.float32(len(tapes))).reshape(*shape, -1)
+
+
+def _flat(waves: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    for wave_SCN in waves:
+        yield wave_SCN.reshape(-1, wave_SCN.shape[-1])
 
 
 def synthesise(specs: Iterable[np.ndarray], stft: Stft, mixture: Mixture) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from stemsep.config import Config
 from stemsep.estimate import Estimator, Variables
 from stemsep.metrics import Scores
 from stemsep.parallel import DataParallel
-from stemsep.separate import Separator
+from stemsep.separator import Separator
 from stemsep.state import TrainState
 from stemsep.steps import make_validation, members
 from stemsep.store import Record, Store

@@ -1,0 +1,408 @@
+"""A model that takes songs apart: one wave, a stream of blocks, or many songs at once."""
+
+import copy
+import hashlib
+import itertools
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stemsep import audio, checkpoint, stages, stream
+from stemsep.config import REST, Config, to_dict
+from stemsep.errors import InputError
+from stemsep.estimate import Variables, make_estimator
+from stemsep.jobs import song_name
+from stemsep.outputs import Form, write_song
+from stemsep.parallel import DataParallel
+from stemsep.stft import Stft
+from stemsep.wiener import wiener
+
+HIGHS = ("masks", "rest")
+Tag = TypeVar("Tag")
+Song = TypeVar("Song", bound="Passage")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What may better the stems beyond the network's estimate, for more time.
+
+    overlap, batch: replace those of config.separate. shifts: passes over the song, each with its
+    windows elsewhere, whose stems are averaged. wiener: iterations of the multichannel Wiener
+    filter over each window. highs: what is above the band that the network was trained on goes the
+    way of the highest bins that it knows ("masks"), or all to the stem that is the rest ("rest").
+    """
+
+    overlap: float | None = None
+    batch: int | None = None
+    shifts: int = 1
+    wiener: int = 0
+    highs: str = "masks"
+
+    def check(self) -> "Quality":
+        """Raise InputError for what is out of range; returns itself."""
+        if self.overlap is not None and not 0 <= self.overlap <= 0.95:
+            raise InputError(f"overlap is {self.overlap}; it is a share of a window, from 0 to "
+                             "0.95")
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"batch is {self.batch}; it must be at least 1")
+        if not 1 <= self.shifts <= 32:
+            raise InputError(f"shifts is {self.shifts}; it is how many passes are averaged, from 1 "
+                             "to 32")
+        if not 0 <= self.wiener <= 10:
+            raise InputError(f"wiener is {self.wiener}; it is how many iterations are made, from 0 "
+                             "to 10")
+        if self.highs not in HIGHS:
+            raise InputError(f"highs is {self.highs!r}; choices: {', '.join(HIGHS)}")
+        return self
+
+
+class Separator:
+    """Takes songs apart: ``separator(wave_CN, rate)`` returns ``{stem: wave_CN}``.
+
+    Windows of one spectrogram of the whole song go through the network a batch at a time, are
+    cross-faded, and are transformed back together: there are no seams, and lengths are exact.
+    Memory is bounded by the batch and not by the song. It holds no state of a song: threads may
+    share it.
+    """
+
+    def __init__(self, config: Config, *variables: Variables, quality: Quality = Quality(),
+                 devices: DataParallel | None = None, estimators: Sequence[Callable] = (),
+                 shared: bool = False) -> None:
+        """config: a checked one. variables: of the network; of several, each with its own of
+        `estimators`, the estimates are averaged. The batch is rounded up to a multiple of the
+        devices. estimators: replace the network; called like one. shared: a mono model gives all
+        channels of a song one mask, from their mean, which is half the work for stereo; else each
+        channel has its own.
+        """
+        quality.check()
+        self.config, self.quality = config, quality
+        self.stems = tuple(config.targets)
+        self.channels = config.audio.channels
+        self.stft = Stft(config.audio.sample_rate, config.audio.n_fft, config.audio.hop)
+        self._devices = devices or DataParallel(config.parallel, local=True)
+        self._batch = config.separate.batch if quality.batch is None else quality.batch
+        overlap = config.separate.overlap if quality.overlap is None else quality.overlap
+        self._frames = config.data.window_frames
+        self._advance = max(1, round(self._frames * (1 - overlap)))
+        self._weights = stream.fade(self._frames)
+        self._shared = shared
+        if shared and (self.channels > 1 or config.model.estimate == "direct"):
+            raise InputError("shared masks need a model with audio.channels 1 and estimate 'mask' "
+                             "or 'complex'")
+        if quality.highs == "rest" and self.rest is None:
+            raise InputError("highs 'rest' gives what lies above the model's band to the stem that "
+                             "is the rest of a song, and this model has none; leave it out")
+        own = make_estimator(config)
+        self._estimators = tuple(estimators) or (own.shared if shared else own,) * len(variables)
+        self._variables = self._devices.replicate(variables)
+        # Compiled once for each sample rate and number of channels.
+        self._run = self._devices.map(self._body, split=True)
+
+    @classmethod
+    def load(cls, run: str | Path, *more: str | Path, quality: Quality = Quality(),
+             devices: DataParallel | None = None, **settings: Any) -> "Separator":
+        """Return the separator of a run, its best checkpoint by validation, or of an exported file.
+
+        more: others whose estimates are averaged with its own: of the same targets, spectrogram and
+        window. settings: of `Quality`, by name, as overlap=0.75. Raises InputError, with the file
+        or the field, for what cannot be used.
+        """
+        config, variables = checkpoint.load(run)
+        loaded = [(config, variables)]
+        for other in more:
+            loaded.append(checkpoint.load(other))
+            _check_alike(config, loaded[-1][0], str(run), str(other))
+        quality = Quality(**settings) if settings else quality
+        return cls(config, *(variables for _, variables in loaded), quality=quality,
+                   devices=devices, estimators=[make_estimator(config) for config, _ in loaded])
+
+    def with_variables(self, *variables: Variables) -> "Separator":
+        """Return this separator with other parameters of the same network; it compiles nothing
+        anew.
+        """
+        other = copy.copy(self)
+        other._variables = self._devices.replicate(variables)
+        return other
+
+    def fingerprint(self) -> str:
+        """Return what tells this model from others: its configuration and parameters."""
+        found = hashlib.sha256(json.dumps(to_dict(self.config), sort_keys=True).encode())
+        for leaf in jax.tree.leaves(self._devices.get(self._variables)):
+            found.update(np.asarray(leaf).tobytes())
+        return found.hexdigest()
+
+    @property
+    def rest(self) -> int | None:
+        """Which stem is the rest of a song, beside other stems, if one is."""
+        found = [place for place, stem in enumerate(self.stems)
+                 if REST in self.config.targets[stem]]
+        return found[0] if found else None
+
+    def __call__(self, wave_CN: np.ndarray, rate: int, *,
+                 residual: bool = False) -> dict[str, np.ndarray]:
+        """Separate a wave, float32 [C, N] at `rate` Hz, into waves of the same shape.
+
+        residual: as in `stream`. Raises ValueError for other shapes, for whole numbers, whose full
+        scale is not ±1, and for a wave without samples.
+        """
+        if wave_CN.ndim != 2 or not np.issubdtype(wave_CN.dtype, np.floating) or not wave_CN.size:
+            raise ValueError("a wave is float32 [channels, samples] within ±1, "
+                             f"not {wave_CN.dtype} {list(wave_CN.shape)}")
+        wave_CN = wave_CN.astype(np.float32, copy=False)
+        stems_SCN = np.empty((len(self.stems), *wave_CN.shape), np.float32)
+        done = 0
+        for block_SCN in self.stream([wave_CN], rate, wave_CN.shape[0], residual=residual):
+            stems_SCN[..., done:done + block_SCN.shape[-1]] = block_SCN
+            done += block_SCN.shape[-1]
+        return dict(zip(self.stems, stems_SCN))
+
+    def stream(self, blocks: Iterable[np.ndarray], rate: int, channels: int, *,
+               residual: bool = False, grid: float = 0.0,
+               name: str = "the song") -> Iterator[np.ndarray]:
+        """Separate blocks, float32 [channels, n] of any lengths, into blocks [S, channels, n].
+
+        Those are of other lengths, but together exactly as long. grid: stems are rounded to
+        multiples of it. residual: the last stem is what the others, so rounded, leave of the
+        mixture, so that all sum to it. Raises InputError, with the name, where the model cannot
+        take so many channels, and for a residual where the last stem is not the rest of a song.
+        """
+        passage = Passage(self, blocks, rate, channels, residual=residual, grid=grid, name=name)
+        estimates = self.through((None, row) for row in passage.rows())
+        return passage.stems(row for _, row in estimates if row is not None)
+
+    def each(self, items: Iterable[Tag], open_item: Callable[[Tag], Song],
+             finish: Callable[[Tag, Song, Iterator[np.ndarray]], Any], *, writers: int = 2,
+             readers: int = 2, times: stages.Times | None = None) -> Iterator[tuple[Tag, Any]]:
+        """Separate many songs: batches are filled across them, and reading, the device and
+        finishing work at the same time. Yields each item with what `finish` returned, or the
+        exception that ended it.
+
+        open_item: makes an item's `Passage`; finish: is given that and its stems as they come, and
+        raised what opening or reading raised. Both run in threads. times: the seconds of the stages
+        "decode", "device" and "encode" are added there.
+        """
+        passages: dict[int, Song] = {}       # by id(item), while it is under way
+
+        def read(item: Tag) -> Iterator[tuple[int, np.ndarray]]:
+            passages[id(item)] = opened = open_item(item)
+            yield from opened.rows()
+
+        def write(item: Tag, rows: Iterator[tuple[int, np.ndarray]]) -> Any:
+            first = next(rows, None)        # raises what opening raised
+            passage = passages.pop(id(item))
+            return finish(item, passage, passage.stems(itertools.chain(
+                [] if first is None else [first], rows)))
+
+        return stages.conveyed(items, read, lambda rows: self.through(rows, times=times), write,
+                               depth=2 * self._batch, readers=readers, writers=writers, times=times)
+
+    def separate_file(self, path: str | Path, output: str | Path, *,
+                      form: Form = Form(names="{stem}.wav"),
+                      progress: Callable[[int], Any] = lambda samples: None) -> dict[str, Path]:
+        """Separate a file into files of its rate, channels and length below `output`.
+
+        form: how they are written. Returns the path of each stem and mix. progress: is called with
+        the samples just done. The files appear under their names when all are complete. Warns where
+        stems went beyond full scale and something was done about it. Raises InputError for a file
+        that cannot be used.
+        """
+        form.check(self.stems, alone=True)
+        info = audio.probe(path)
+        passage = Passage(self, audio.blocks(path, 1 << 16), info.sample_rate, info.channels,
+                          residual=form.residual, grid=form.grid, name=str(path))
+        named = form.files(song_name(Path(path)), self.stems)
+        files = {label: Path(output) / file for label, file in named.items()}
+        estimates = self.through((None, row) for row in passage.rows())
+        peak = write_song(
+            passage.stems(row for _, row in estimates if row is not None),
+            list(files.values()), form.weights(self.stems), form, sample_rate=info.sample_rate,
+            channels=info.channels, samples=info.samples, tags=audio.tags(path), progress=progress)
+        if said := form.clipping(peak):
+            warnings.warn(f"{path}: {said}", stacklevel=2)
+        return files
+
+    def check_channels(self, channels: int, name: str) -> None:
+        """Raise InputError where the model cannot take a song of so many channels."""
+        if self.channels > 1 and channels not in (1, self.channels):
+            raise InputError(
+                f"{name}: {channels} channels, and this model separates stereo; mix the song down "
+                "to stereo, or use a model with audio.channels 1, which takes any number")
+
+    def check_residual(self) -> None:
+        """Raise InputError where the last stem is not the rest of a song: what the others leave of
+        a mixture would be another sound than its name says.
+        """
+        if self.rest != len(self.stems) - 1:
+            raise InputError(
+                f"--residual gives {self.stems[-1]!r} all that "
+                f"{', '.join(self.stems[:-1]) or 'no stem'} leaves of the song, and this model's "
+                "last target is not the rest; leave it out")
+
+    def through(
+        self, rows: Iterable[tuple[Tag, tuple[int, np.ndarray] | None]], *,
+        times: stages.Times | None = None,
+    ) -> Iterator[tuple[Tag, tuple[int, np.ndarray] | None]]:
+        """Yield the weighted stems [S, T, F, C] of windows [T, F, C], in order; None passes.
+
+        Each is a pair (number of the shift, window), and comes with any tag. While the host waits
+        for one batch or works on it, the device has the next one.
+        """
+        times = times or stages.Times()
+        running: tuple[list, Any] | None = None
+        for entries, batch in self._batches(rows):
+            result = None
+            if batch is not None:
+                result = self._run(self._variables, self._devices.put({"mix": batch}))
+            if running:
+                yield from self._finished(*running, times)
+            running = entries, result
+        if running:
+            yield from self._finished(*running, times)
+
+    def _finished(self, entries: list[tuple[Tag, int | None]], result: Any,
+                  times: stages.Times) -> Iterator[tuple[Tag, tuple[int, np.ndarray] | None]]:
+        begin, rows = time.perf_counter(), iter(())
+        if result is not None:
+            rows = iter(self._devices.get_split(result))
+        times.add("device", time.perf_counter() - begin)
+        for tag, shift in entries:
+            yield tag, None if shift is None else (shift, next(rows))
+
+    def _batches(
+        self, rows: Iterable[tuple[Tag, tuple[int, np.ndarray] | None]]
+    ) -> Iterator[tuple[list[tuple[Tag, int | None]], np.ndarray | None]]:
+        """Yield batches of one shape, zeros filling the last of it, and the tags of their rows with
+        those of what only passes.
+        """
+        entries: list[tuple[Tag, int | None]] = []
+        batch, count = None, 0
+        for tag, row in rows:
+            if row is None:
+                entries.append((tag, None))
+                continue
+            shift, window_TFC = row
+            if batch is not None and batch.shape[1:] != window_TFC.shape:
+                yield entries, batch
+                entries, batch = [], None
+            if batch is None:       # a new one each time: the device may still read the last
+                size, count = self._rows_of_a_batch(window_TFC.shape[-1]), 0
+                batch = np.zeros((size, *window_TFC.shape), np.complex64)
+            batch[count] = window_TFC
+            entries.append((tag, shift))
+            count += 1
+            if count == len(batch):
+                yield entries, batch
+                entries, batch = [], None
+        if entries:
+            yield entries, batch
+
+    def _rows_of_a_batch(self, channels: int) -> int:
+        """Return how many windows are a batch: a mono model sees each channel as one."""
+        alone = channels if self.channels == 1 and not self._shared else 1
+        wanted = max(1, self._batch // alone)
+        return -(-wanted // self._devices.size) * self._devices.size
+
+    def _body(self, variables: tuple[Variables, ...], batch: dict[str, jax.Array]) -> jax.Array:
+        """Estimate the stems of windows, [B, S, T, F, C], weighted for the cross-fade."""
+        mix_BTFC = seen = batch["mix"]
+        # Magnitudes grow with √n_fft, at one frame period; the network knows those of training.
+        scale = math.sqrt(self.stft.n_fft / (2 * (mix_BTFC.shape[2] - 1)))
+        apart = self.channels == 1 and not self._shared
+        if apart:       # a mono model sees the channels as windows
+            seen = jnp.moveaxis(mix_BTFC, -1, 1).reshape(-1, *mix_BTFC.shape[1:3], 1)
+        # The identity of tests has no variables.
+        given = variables or ({},) * len(self._estimators)
+        estimates = [estimate(own, seen, scale=scale)
+                     for estimate, own in zip(self._estimators, given)]
+        stems = sum(estimates[1:], estimates[0]) / len(estimates)
+        if apart:
+            stems = jnp.moveaxis(
+                stems[..., 0].reshape(len(mix_BTFC), -1, *stems.shape[1:4]), 1, -1)
+        if self.quality.wiener:
+            stems = wiener(stems, mix_BTFC, iterations=self.quality.wiener)
+        if self.quality.highs == "rest" and mix_BTFC.shape[2] > self.stft.bins:
+            high = mix_BTFC[:, None, :, self.stft.bins:]
+            to_rest_S = np.arange(len(self.stems)) == self.rest
+            stems = stems.at[:, :, :, self.stft.bins:].set(
+                high * to_rest_S[:, None, None, None])
+        return stems * self._weights[:, None, None]
+
+
+class Passage:
+    """A song on its way through a separator: its windows going in, its stems coming out."""
+
+    def __init__(self, separator: Separator, blocks: Iterable[np.ndarray], rate: int, channels: int,
+                 *, residual: bool = False, grid: float = 0.0, name: str = "the song") -> None:
+        """As `Separator.stream`; raises what that raises."""
+        separator.check_channels(channels, name)
+        if residual:
+            separator.check_residual()
+        self.rate, self.channels = rate, channels
+        self._separator, self._residual, self._grid = separator, residual, grid
+        self._stft = stft = separator.stft.at_rate(rate)
+        self._size = separator._advance * stft.hop
+        self._doubled = channels < separator.channels   # mono: both channels of the model hear it
+        shifts = separator.quality.shifts
+        # Windows of another shift begin elsewhere, and so do the frames within a hop.
+        self._delays = [round(self._size * shift / shifts) for shift in range(shifts)]
+        self._mixtures = [
+            stream.Mixture(itertools.chain([np.zeros((channels, delay), np.float32)], copied),
+                           channels, size=self._size, keep=residual and shift == 0)
+            for shift, (delay, copied) in enumerate(
+                zip(self._delays, stream.copies(blocks, shifts)))]
+
+    def rows(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield (shift, window [T, F, C]), the shifts in turn."""
+        for turn in itertools.zip_longest(*map(self._windows, self._mixtures)):
+            for shift, window_CTF in enumerate(turn):
+                if window_CTF is not None:
+                    yield shift, np.moveaxis(window_CTF, 0, -1)
+
+    def _windows(self, mixture: stream.Mixture) -> Iterator[np.ndarray]:
+        heard = (np.repeat(block, 2, 0) for block in mixture) if self._doubled else mixture
+        return stream.cut_windows(stream.analyse(heard, self._stft),
+                                  frames=self._separator._frames,
+                                  advance=self._separator._advance)
+
+    def stems(self, rows: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+        """Yield the stems [S, channels, n] of what `Separator.through` made of the rows."""
+        separator = self._separator
+        waves = [
+            stream.synthesise(stream.blend(own, separator._weights, advance=separator._advance),
+                              self._stft, mixture)
+            for own, mixture in zip(stream.deal(rows, len(self._delays)), self._mixtures)]
+        for stems_SCN in stream.mean(waves, self._delays, size=self._size):
+            if self._doubled:
+                stems_SCN = stems_SCN.mean(1, keepdims=True)
+            if self._grid:
+                stems_SCN = np.round(stems_SCN / self._grid) * self._grid
+            if self._residual:
+                mix_CN = self._mixtures[0].take(stems_SCN.shape[-1])
+                stems_SCN[-1] = mix_CN - stems_SCN[:-1].sum(0)
+            yield stems_SCN
+
+
+def _check_alike(config: Config, other: Config, run: str, other_run: str) -> None:
+    """Raise InputError where the estimates of two models cannot be averaged."""
+    def facts(config: Config) -> dict[str, Any]:
+        audio = config.audio
+        return {"data.targets": config.targets, "audio.sample_rate": audio.sample_rate,
+                "audio.channels": audio.channels, "audio.n_fft": audio.n_fft,
+                "audio.hop": audio.hop, "data.window_frames": config.data.window_frames}
+
+    ours, theirs = facts(config), facts(other)
+    for field, value in ours.items():
+        same = list(value) == list(theirs[field]) if isinstance(value, dict) else (
+            value == theirs[field])
+        if not same:
+            raise InputError(f"{other_run}: its config.{field} is {theirs[field]!r}, that of {run} "
+                             f"{value!r}; only models with the same one can be averaged")
