@@ -131,7 +131,8 @@ def test_copies_are_timed(demo: Config, tmp_path: Path) -> None:
     variation.main(demo, repeats=1, output=str(tmp_path / "results.jsonl"))
     without, with_copies = lines_of(tmp_path / "results.jsonl")
     assert with_copies["tracks"] > without["tracks"] == 3
-    assert with_copies["copies_h_per_core_minute"] > 0
+    # Of songs of a second the difference of two times may have any sign.
+    assert np.isfinite(with_copies["copies_h_per_core_minute"])
 
 
 def test_readers_are_compared(demo: Config, tmp_path: Path) -> None:
