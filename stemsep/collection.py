@@ -117,7 +117,7 @@ class Manifest:
 
     def _read(self) -> Iterator[Record]:
         if remote.is_remote(self._output):
-            texts = [remote.read_text(file) for file in
+            texts = [remote.read_text(file) for file, _ in
                      remote.listing(f"{self._output.rstrip('/')}/manifest*", frozenset([".jsonl"]))]
         else:
             texts = [path.read_text(encoding="utf-8", errors="replace")

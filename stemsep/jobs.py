@@ -90,14 +90,11 @@ def _named(path: Path, name: Path) -> PurePath:
 
 
 def _found_remote(argument: str) -> list[tuple[str, str, PurePath]]:
-    files = remote.listing(argument, audio.SUFFIXES) or [argument]
-    base = argument.split("*")[0].rstrip("/") + "/"
+    files = remote.listing(argument, audio.SUFFIXES)
     named: list[tuple[str, str, PurePath]] = []
-    for file in files:
-        whole = PurePosixPath(file.split("://", 1)[1])
-        inner = file.removeprefix(base) if file.startswith(base) and "*" not in argument else ""
-        name = PurePosixPath(inner or whole.name)
-        if whole.stem.lower() in ("mix", "mixture") and len(whole.parts) > 2:
+    for file, inner in files or [(argument, argument.rsplit("/", 1)[-1])]:
+        name, whole = PurePosixPath(inner), PurePosixPath(file)
+        if whole.stem.lower() in ("mix", "mixture"):
             name = name.parent.parent / (whole.parent.name + whole.suffix)
         named.append((file, file, name))
     return named

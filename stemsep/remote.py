@@ -16,19 +16,20 @@ def is_remote(place: object) -> bool:
     return "://" in str(place)
 
 
-def listing(address: str, suffixes: frozenset[str]) -> list[str]:
-    """Return the addresses of the files with these suffixes below one, at any depth, in order; of a
-    file, its own; of nothing, none. Stars stand for names, as in a shell.
+def listing(address: str, suffixes: frozenset[str]) -> list[tuple[str, str]]:
+    """Return the files with these suffixes below an address, at any depth, in order: their
+    addresses, and their names below it; of a file, its own; of nothing, none. Stars stand for
+    names, as in a shell.
     """
     with _told(address):
         system, path = _system(address)
-        if "*" in path:
-            found = system.glob(path)
-        else:
-            found = [path] if system.isfile(path) else system.find(path)
-        files = [str(system.unstrip_protocol(file)) for file in found
-                 if Path(file).suffix.lower() in suffixes and not Path(file).name.startswith(".")]
-    return sorted(files)
+        below = "*" not in path and not system.isfile(path)
+        found = system.find(path) if below else system.glob(path)
+        return sorted(
+            (str(system.unstrip_protocol(file)),
+             file.removeprefix(path).lstrip("/") if below else Path(file).name)
+            for file in found
+            if Path(file).suffix.lower() in suffixes and not Path(file).name.startswith("."))
 
 
 def fetch(address: str, folder: Path) -> Path:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 _FLOOR = 1e-10      # of powers, beside a loudest point of 1
+_RELATIVE = 1e-4    # of the covariance of a point, beside its power
 
 
 def wiener(stems_BSTFC: jax.Array, mix_BTFC: jax.Array, *, iterations: int = 1) -> jax.Array:
@@ -20,7 +21,7 @@ def wiener(stems_BSTFC: jax.Array, mix_BTFC: jax.Array, *, iterations: int = 1) 
     """
     # Powers are compared with a fixed floor, so the loudest point is brought to 1.
     loudest_B111 = jnp.abs(mix_BTFC).max((1, 2, 3), keepdims=True)
-    scale_B111 = jnp.where(loudest_B111 > 0, loudest_B111, 1)
+    scale_B111 = jax.lax.stop_gradient(jnp.where(loudest_B111 > 0, loudest_B111, 1))
     mix = mix_BTFC / scale_B111
     stems = stems_BSTFC / scale_B111[:, None]
     for _ in range(iterations):
@@ -34,12 +35,11 @@ def _iterate(stems_BSTFC: jax.Array, mix_BTFC: jax.Array) -> jax.Array:
     moments_BSFCD = jnp.einsum("bstfc,bstfd->bsfcd", stems_BSTFC, stems_BSTFC.conj())
     covariance_BSFCD = moments_BSFCD / (power_BSTF.sum(2)[..., None, None] + _FLOOR)
     mixture_BTFCD = jnp.einsum("bstf,bsfcd->btfcd", power_BSTF, covariance_BSFCD)
-    channels = mix_BTFC.shape[-1]
-    # Relative to the power too: a mono passage has a covariance that cannot be inverted.
-    total_BTF = power_BSTF.sum(1)
-    floor_BTF = _FLOOR + 1e-4 * total_BTF
-    mixture_BTFCD = mixture_BTFCD + floor_BTF[..., None, None] * jnp.eye(channels)
-    whitened_BTFC = _solve(mixture_BTFCD, mix_BTFC)
+    # Relative to the power of the point, so that a matrix of any level can be inverted, and with
+    # a floor, because a passage that is mono has one that cannot.
+    total_BTF11 = (power_BSTF.sum(1) + _FLOOR)[..., None, None]
+    floor_CD = _RELATIVE * jnp.eye(mix_BTFC.shape[-1])
+    whitened_BTFC = _solve(mixture_BTFCD / total_BTF11 + floor_CD, mix_BTFC) / total_BTF11[..., 0]
     found = jnp.einsum("bstf,bsfcd,btfd->bstfc", power_BSTF, covariance_BSFCD, whitened_BTFC)
     # What the floor took, in equal shares: the stems sum to the mixture.
     return found + ((mix_BTFC - found.sum(1)) / found.shape[1])[:, None]
@@ -52,7 +52,7 @@ def _solve(matrix_BTFCD: jax.Array, right_BTFC: jax.Array) -> jax.Array:
         return right_BTFC / matrix_BTFCD[..., 0]
     if channels > 2:
         return jnp.linalg.solve(matrix_BTFCD, right_BTFC[..., None])[..., 0]
-    (a, b), (c, d) = ((matrix_BTFCD[..., i, j] for j in range(2)) for i in range(2))
+    a, b, c, d = (matrix_BTFCD[..., i, j] for i in (0, 1) for j in (0, 1))
     x, y = right_BTFC[..., 0], right_BTFC[..., 1]
     determinant = a * d - b * c
     return jnp.stack([d * x - b * y, a * y - c * x], -1) / determinant[..., None]

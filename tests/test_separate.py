@@ -277,3 +277,106 @@ def test_a_mere_mixture_is_named_after_its_folder(tmp_path: Path) -> None:
     assert names == {"Track1/mix.wav": "Track1", "Track2/mixture.flac": "Track2",
                      "song.wav": "song", "disc.1/mix.wav": "disc.1"}
     assert plan([tmp_path / "Track1" / "mix.wav"], "out")[0].name == "Track1"
+
+
+def test_shifts_are_averaged(tmp_path: Path) -> None:
+    """A shift is the song begun later; their mean is what comes out, block by block too."""
+    song_CN, advance = noise(20001, channels=2), 16 * 64
+    expected = np.zeros((2, *song_CN.shape))
+    for shift in range(3):
+        late = round(advance * shift / 3)
+        begun = np.concatenate([np.zeros((2, late), np.float32), song_CN], 1)
+        expected += np.stack(list(separator()(begun, RATE).values()))[:, :, late:] / 3
+    shifted = separator(shifts=3)
+    assert error_db(np.stack(list(shifted(song_CN, RATE).values())), expected) < -80
+    blocks = np.split(song_CN, [1, 700, 7000], axis=1)
+    assert error_db(whole(shifted.stream(blocks, RATE, 2)), expected) < -80
+    stems = shifted(song_CN, RATE, residual=True)
+    np.testing.assert_allclose(sum(stems.values()), song_CN, atol=1e-6)
+
+
+def test_the_wiener_filter_shares_the_song_out() -> None:
+    """Of both channels together, though the model is mono."""
+    song_CN = noise(9000, channels=2)
+    stems = separator(wiener=2)(song_CN, RATE)
+    assert error_db(sum(stems.values(), np.zeros_like(song_CN)), song_CN) < -60
+    assert error_db(stems["drums"], separator()(song_CN, RATE)["drums"]) > -30
+
+
+def test_what_lies_above_the_band_of_training_can_go_to_the_rest() -> None:
+    song_CN = noise(16000)
+    stems = separator(highs="rest")(song_CN, 2 * RATE)
+    spectrum = {stem: np.abs(np.fft.rfft(wave_CN[0]))[4200:] for stem, wave_CN in stems.items()}
+    of_song = np.abs(np.fft.rfft(song_CN[0]))[4200:]
+    assert np.linalg.norm(spectrum["drums"]) < 1e-2 * np.linalg.norm(of_song)
+    assert error_db(spectrum["accompaniment"], of_song) < -30
+    assert error_db(sum(stems.values(), np.zeros_like(song_CN)), song_CN) < -90
+    config = from_dict({**to_dict(tiny()), "data": {
+        **to_dict(tiny())["data"], "targets": {"drums": ["drums"], "bass": ["bass"]}},
+        "model": {**to_dict(tiny())["model"], "mask": "sigmoid"}})
+    with pytest.raises(InputError, match="highs 'rest' gives .* this model has none"):
+        Separator(config, estimators=[same], quality=Quality(highs="rest"))
+
+
+def flux(wave_N: np.ndarray, overlap: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectral flux of frames at the borders of windows, and of those elsewhere."""
+    hop = 64
+    frames_TN = np.lib.stride_tricks.sliding_window_view(wave_N, 128)[::hop // 4]
+    spectra_TF = np.abs(np.fft.rfft(frames_TN * np.hanning(128)))
+    flux_T = np.maximum(np.diff(spectra_TF, axis=0), 0).sum(1)[256:-256]
+    times_N = (np.arange(len(flux_T)) + 256) * hop // 4 + 64
+    advance = round(32 * (1 - overlap)) * hop
+    borders = np.abs((times_N + advance // 2) % advance - advance // 2) <= 128
+    assert borders.sum() > 40
+    return flux_T[borders], flux_T[~borders]
+
+
+def moody(variables: Any, mix_BTFC: jax.Array, *, scale: float) -> jax.Array:
+    """Estimate steady stems, but other ones in each window: the worst for where they meet."""
+    sum_B = jnp.abs(mix_BTFC).sum((1, 2, 3))
+    mask_B111 = (0.5 + 0.4 * jnp.sin(1e3 * sum_B))[:, None, None, None]
+    return jnp.stack([mask_B111 * mix_BTFC, (1 - mask_B111) * mix_BTFC], 1)
+
+
+@pytest.mark.parametrize("sound", ["sine", "noise"])
+@pytest.mark.parametrize("overlap", [0.25, 0.5])    # with more, the borders are all over
+def test_no_click_where_windows_meet(sound: str, overlap: float,
+                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spectral flux at the borders of windows is no larger than elsewhere, on a steady sound."""
+    song_CN = noise(60000) if sound == "noise" else (
+        0.5 * np.sin(2 * np.pi * 440 * np.arange(60000) / RATE)).astype(np.float32)[None]
+
+    def borders_and_elsewhere() -> tuple[np.ndarray, np.ndarray]:
+        separate = Separator(tiny(), estimators=[moody], quality=Quality(overlap=overlap))
+        return flux(separate(song_CN, RATE)["drums"][0], overlap)
+
+    at_borders, elsewhere = borders_and_elsewhere()
+    if sound == "noise":
+        assert at_borders.mean() <= 1.05 * elsewhere.mean()
+    else:
+        assert at_borders.max() <= 1.05 * elsewhere.max()
+        # The measure finds the clicks of windows that are not cross-faded
+        monkeypatch.setattr("stemsep.stream.fade", lambda frames: np.where(
+            np.arange(frames) < round(frames * (1 - overlap)), 1, 1e-6).astype(np.float32))
+        at_borders, elsewhere = borders_and_elsewhere()
+        assert at_borders.max() > 2 * elsewhere.max()
+
+
+def test_threads_share_a_separator() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    shared = [noise(9000 + 700 * n, channels=1 + n % 2, seed=n) for n in range(8)]
+    expected = [separator()(song_CN, RATE)["drums"] for song_CN in shared]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda song_CN: separator()(song_CN, RATE)["drums"], shared))
+    for one, other in zip(found, expected):
+        assert error_db(one, other) < -80
+
+
+def test_the_first_minute_is_the_first_minute_of_all() -> None:
+    """What comes later changes nothing before, but for what a window sees."""
+    song_CN = noise(60000)
+    cut, all_of_it = separator()(song_CN[:, :30000], RATE), separator()(song_CN, RATE)
+    seen = 32 * 64 + 256
+    for stem, wave_CN in cut.items():
+        assert error_db(wave_CN[:, :-seen], all_of_it[stem][:, :30000 - seen]) < -80
