@@ -14,12 +14,13 @@ import pytest
 
 from stemsep import audio, report
 from stemsep.audio import Clip
+from stemsep.baselines import hpss
 from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config
 from stemsep.datasets.tracks import Track
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
-from stemsep.evaluate import evaluate, evaluate_source, find_tracks, hpss
+from stemsep.evaluate import evaluate, evaluate_source, find_tracks
 from stemsep.files import write_json
 from stemsep.separate import Separator
 from stemsep.state import create

@@ -31,6 +31,7 @@ FLOORS = {
     "bands": 0,
     "losses": 1,
     "metrics": 0,
+    "bss_eval": 0,
     "parallel": 0,
     "engine": 0,
     "log": 0,
@@ -44,6 +45,7 @@ FLOORS = {
     "augment": 1,
     "jobs": 1,
     "sinks": 1,
+    "baselines": 2,
     "batches": 2,
     "optim": 2,
     "guide": 1,
@@ -56,6 +58,7 @@ FLOORS = {
     "separate": 3,
     "steps": 3,
     "summary": 3,
+    "scoring": 4,
     "evaluate": 4,
     "report": 4,
     "validation": 4,
@@ -103,6 +106,7 @@ SAME_FLOOR = {
     ("store", "stream"),
     ("checkpoint", "state"),
     ("evaluate", "report"),
+    ("evaluate", "scoring"),
     ("train", "validation"),
     ("__main__", "pipeline"),
 }
@@ -204,6 +208,7 @@ def test_host_rooms_do_not_load_jax() -> None:
             "engine",
             "store",
             "metrics",
+            "bss_eval",
         ):
             tree = ast.parse(path.read_text())
             roots = {
