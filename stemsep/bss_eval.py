@@ -27,7 +27,7 @@ MEASURES = ("sdr", "isr", "sir", "sar")
 TAPS = 512          # of a distortion filter
 LIMIT_DB = 100.0    # of a score, as in `metrics`: a perfect estimate stays a number
 _FFT = 1 << 13      # samples of a block whose correlations are gathered
-_BLOCKS = 16        # such blocks at once
+_BLOCKS = 4         # such blocks at once
 _FRAMES = 4         # frames scored at once
 
 Frames = dict[str, np.ndarray]      # measure -> dB of each frame, float64 [T]; NaN: not scored
@@ -121,7 +121,7 @@ class BssEval:
         for some in np.split(firsts, range(_BLOCKS, len(firsts), _BLOCKS)):
             a_NRB = cut(waves, some, length=length)
             # Without what comes before the block, every pair of samples is in one block only.
-            b_NRB = cut(others, some, length=length) if others else a_NRB.copy()
+            b_NRB = cut(others, some, length=length) if others else a_NRB.copy("K")
             b_NRB[:before] = 0
             a_FRB, b_FRB = scipy.fft.rfft(a_NRB, axis=0), scipy.fft.rfft(b_NRB, axis=0)
             total_FAB = total_FAB + np.matmul(
@@ -216,7 +216,7 @@ def cut(waves: Sequence[np.ndarray], firsts: np.ndarray, *, length: int,
         for k, wave in enumerate(waves):
             pieces[k * channels:(k + 1) * channels, number, start - first:stop - first] = (
                 wave[:, start:stop])
-    return np.ascontiguousarray(pieces.transpose(2, 0, 1))
+    return pieces.transpose(2, 0, 1)        # the transform reads samples that lie side by side
 
 
 def factor(gram: np.ndarray) -> tuple[np.ndarray, bool]:
