@@ -146,8 +146,8 @@ def main() -> None:
         "overlap", None, "share of a window that the next one covers again; default: the model's")
     batch = flags.DEFINE_integer("batch", None, "windows at once; default: the model's")
     bss_eval = flags.DEFINE_bool(
-        "bss_eval", False, "BSS Eval v4 too, museval's numbers: some 7 s of a core for a song of 5 "
-        "minutes, 4 stereo stems and one method, and whole songs in memory (that song: 2 GB)")
+        "bss_eval", False, "BSS Eval v4 too, museval's numbers: for a song of 5 minutes with 4 "
+        "stereo stems some 8 s of a core a method, and 1 GB, as whole songs are in memory")
     workers = flags.DEFINE_integer(
         "workers", 0, "tracks scored at a time; 0: one a core", lower_bound=0)
 
