@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -212,6 +213,20 @@ def test_a_fault_of_ours_ends_all(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ours"):
         evaluate(Broken(), tracks, workers=2)
     assert len(seen) < 40
+
+
+def test_an_interrupt_ends_the_songs_that_are_begun(tmp_path: Path) -> None:
+    short = track(tmp_path / "short", {"drums": [noise(900)], "rest": []})
+    long = track(tmp_path / "long", {"drums": [np.tile(noise(60000), 100)], "rest": []})
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+    begin_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(identity(), [short, *[long] * 20], workers=2, progress=interrupt)
+    interrupted_s = time.monotonic() - begin_s
+    evaluate(identity(), [long])
+    assert interrupted_s < 5 * (time.monotonic() - begin_s - interrupted_s) + 1
 
 
 def test_the_table_of_commas_holds_what_the_json_does(tmp_path: Path) -> None:
