@@ -10,16 +10,22 @@ from stemsep import pictures
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Return the scores that `evaluate` returned as lines of text: a summary, then each track."""
+    """Return the scores that `evaluate` returned as lines of text: a summary, then each track.
+
+    Of BSS Eval, if it was measured, the medians over tracks, as SiSEC has them.
+    """
+    bss = [m for m in ("bss_sdr", "bss_isr", "bss_sir", "bss_sar") if any(
+        m in measures for targets in results["summary"].values() for measures in targets.values())]
     lines = [f"{'target':<20}{'method':<10}{'SDR mean':>10}{'median':>9}{'SI-SDR mean':>13}"
-             f"{'median':>9}{'tracks':>8}"]
+             f"{'median':>9}{'tracks':>8}" + "".join(f"{f'v4 {m[-3:].upper()}':>9}" for m in bss)]
     for target in results["targets"]:
         for method, targets in results["summary"].items():
             if target in targets:
                 sdr, si_sdr = targets[target]["sdr"], targets[target]["si_sdr"]
                 lines.append(
                     f"{target:<20}{method:<10}{number(sdr['mean']):>10}{number(sdr['median']):>9}"
-                    f"{number(si_sdr['mean']):>13}{number(si_sdr['median']):>9}{sdr['count']:>8}")
+                    f"{number(si_sdr['mean']):>13}{number(si_sdr['median']):>9}{sdr['count']:>8}"
+                    + "".join(f"{number(targets[target][m]['median']):>9}" for m in bss))
     lines += ["", "SDR of the model in each track; – is a target that is silent there",
               f"{'track':<32}" + "".join(f"{target:>20}" for target in results["targets"])]
     for track in results["tracks"]:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
-    loader, long_run, preprocess, store_layout, switches, timer, train_step, variation
+    bss_eval, loader, long_run, preprocess, store_layout, switches, timer, train_step, variation
 )
 from benchmarks.peers import hdf5
 from stemsep import checks, models
@@ -158,6 +158,15 @@ def test_hdf5_holds_the_same_windows(demo: Config, tmp_path: Path) -> None:
     stems = np.asarray(batch["stems"])      # with an axis of devices
     np.testing.assert_array_equal(reader.batch(batches.ids(0), 16), stems.reshape(stems.shape[1:]))
     reader.close()
+
+
+def test_bss_eval_is_compared_with_museval(tmp_path: Path) -> None:
+    output = tmp_path / "results.jsonl"
+    bss_eval.compare(stems=2, channels=1, rate=4000, seconds=2, repeats=1, output=str(output))
+    ours, museval = lines_of(output)
+    assert (ours["who"], museval["who"]) == ("stemsep", "museval") and "museval" in ours["versions"]
+    assert ours["max_difference_db"] < 1e-3
+    assert ours["times_as_fast"] == pytest.approx(museval["median_s"] / ours["median_s"])
 
 
 def test_layouts_are_compared(demo: Config, tmp_path: Path) -> None:

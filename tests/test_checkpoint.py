@@ -24,7 +24,7 @@ from stemsep.checkpoint.folder import folder, local
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
-from stemsep.separate import Separator
+from stemsep.separator import Separator
 from stemsep.state import TrainState
 from tests import runs, trees
 from tests.test_buckets import gcs  # noqa: F401

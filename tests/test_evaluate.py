@@ -1,8 +1,10 @@
 """Scores of whole songs: the right references, honest counts, baselines, and words for a fault."""
 
+import csv
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,21 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.peers import museval_metrics
 from stemsep import audio, report
 from stemsep.audio import Clip
+from stemsep.baselines import BASELINES, hpss, irm
 from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config
 from stemsep.datasets.tracks import Track
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
-from stemsep.evaluate import evaluate, evaluate_source, find_tracks, hpss
+from stemsep.evaluate import evaluate, evaluate_source, find_tracks
 from stemsep.files import write_json
-from stemsep.separate import Separator
+from stemsep.separator import Separator
 from stemsep.state import create
-from tests.test_separate import RATE, identity, tiny
+from stemsep.stft import Stft
+from tests.test_separate import RATE, identity, separator, tiny
 from tests.trees import noise, song, write
 
 
@@ -118,6 +123,131 @@ def test_hpss_finds_the_clicks(tmp_path: Path) -> None:
         evaluate(identity(), [one], baselines=["hps"])
 
 
+def test_ideal_masks_part_what_lies_apart(tmp_path: Path) -> None:
+    """Of stems that share no bin they are nearly perfect, of stems that share all better than the
+    mixture.
+    """
+    low, high = (0.1 * np.sin(np.arange(40000) * pitch).astype(np.float32)[None]
+                 for pitch in (0.1, 2.0))
+    for name, drums, rest, least in (("apart", low, high, 40),
+                                     ("noise", noise(40000, seed=1), noise(40000, seed=2), 5)):
+        one = track(tmp_path / name, {"drums": [drums], "rest": [rest]})
+        scores = scores_of(one, baselines=["irm", "mixture"])
+        for target in ("drums", "accompaniment"):
+            assert scores["irm"][target]["sdr"] > scores["mixture"][target]["sdr"] + least
+
+
+def test_ideal_masks_leave_a_share_to_what_no_stem_has() -> None:
+    """Stems that make up the mixture get all of it, in blocks of any size; half of it is masked by
+    a half.
+    """
+    stft = Stft(RATE, 256, 64)
+    a, b = noise(5000, channels=2, seed=1), noise(5000, channels=2, seed=2)
+
+    def masked(mix: np.ndarray, *stems: np.ndarray, size: int = 700) -> np.ndarray:
+        blocks = [[wave[:, n:n + size] for n in range(0, 5000, size)] for wave in (mix, *stems)]
+        return np.concatenate(list(irm(blocks[0], blocks[1:], stft, channels=2, size=size)), -1)
+    np.testing.assert_allclose(masked(a + b, a, b).sum(0), a + b, atol=1e-6)
+    np.testing.assert_allclose(masked(a + b, a, b), masked(a + b, a, b, size=5000), atol=1e-6)
+    np.testing.assert_allclose(masked(a, a / 2)[0], a / 2, atol=1e-6)
+    assert (masked(0 * a, 0 * a) == 0).all()
+
+
+def test_bss_eval_of_a_set_is_the_median_of_museval_s_medians(tmp_path: Path) -> None:
+    """Each target's, over frames of a second and over tracks; a silent one is not scored."""
+    stems = [{"drums": noise(3 * RATE + n, seed=n), "rest": noise(3 * RATE + n, seed=n + 9)}
+             for n in (1, 2, 3)]
+    stems[0]["drums"][:, RATE:2 * RATE] = 0
+    tracks = [track(tmp_path / str(n), {name: [wave] for name, wave in waves.items()})
+              for n, waves in enumerate(stems)]
+    silent = track(tmp_path / "silent", {"drums": [], "rest": [noise(2 * RATE)]})
+    results = evaluate(separator(), [*tracks, silent], baselines=BASELINES, bss_eval=True)
+    medians = []
+    for waves, scored in zip(stems, results["tracks"]):
+        true = np.stack(list(waves.values()))
+        estimates = np.stack(list(separator()(true.sum(0), RATE).values()))
+        medians.append(np.nanmedian(museval_metrics.bss_eval(true, estimates, window=RATE), 2))
+        for k, target in enumerate(("drums", "accompaniment")):
+            own = scored["scores"]["model"][target]
+            np.testing.assert_allclose([own[f"bss_{m}"] for m in ("sdr", "isr", "sir", "sar")],
+                                       medians[-1][:, k], atol=1e-3)
+    last = results["tracks"][3]["scores"]
+    assert set(last) == {"model", *BASELINES}
+    assert last["irm"]["drums"]["bss_sdr"] is last["model"]["accompaniment"]["bss_sir"] is None
+    assert last["mixture"]["accompaniment"]["bss_sdr"] == 100
+    summary = results["summary"]["model"]["drums"]
+    assert summary["bss_sir"]["count"] == 3
+    assert summary["bss_sir"]["median"] == pytest.approx(np.median(medians, 0)[2, 0], abs=1e-3)
+    header, line, *_ = report.table(results).splitlines()
+    assert header.endswith("v4 SDR   v4 ISR   v4 SIR   v4 SAR")
+    assert line.endswith(f"{summary['bss_sar']['median']:.2f}")
+
+
+def test_any_number_of_workers_scores_the_same_in_the_same_order(tmp_path: Path) -> None:
+    tracks = [track(tmp_path / str(n), {"drums": [noise(9000 - 900 * n, seed=n)],
+                                        "rest": [noise(5000, seed=n + 9)]}) for n in range(6)]
+    tracks[2].stems["drums"][0].path.write_text("no audio")
+    found = []
+    for workers in (1, 4, 0):
+        results = evaluate(separator(), tracks, baselines=BASELINES, bss_eval=True,
+                           workers=workers)
+        assert list(results["errors"]) == ["test/2"] and results.pop("wall_s") > 0
+        found.append(results)
+    assert [one["name"] for one in found[0]["tracks"]] == ["0", "1", "3", "4", "5"]
+    assert found[0] == found[1] == found[2]
+    with pytest.raises(InputError, match="workers is -1"):
+        evaluate(separator(), tracks, workers=-1)
+
+
+def test_a_fault_of_ours_ends_all(tmp_path: Path) -> None:
+    """It is no song's fault, and is not told as one; songs that are not begun are left."""
+    class Broken(Separator):
+        def __init__(self) -> None:
+            super().__init__(tiny(), {})
+
+        def stream(self, *arguments: Any, **settings: Any) -> Any:
+            seen.append(1)
+            raise RuntimeError("ours")
+    seen: list[int] = []
+    tracks = [track(tmp_path / str(n), {"drums": [noise(900)]}) for n in range(40)]
+    with pytest.raises(RuntimeError, match="ours"):
+        evaluate(Broken(), tracks, workers=2)
+    assert len(seen) < 40
+
+
+def test_an_interrupt_ends_the_songs_that_are_begun(tmp_path: Path) -> None:
+    short = track(tmp_path / "short", {"drums": [noise(900)], "rest": []})
+    long = track(tmp_path / "long", {"drums": [np.tile(noise(60000), 100)], "rest": []})
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+    begin_s = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(identity(), [short, *[long] * 20], workers=2, progress=interrupt)
+    interrupted_s = time.monotonic() - begin_s
+    evaluate(identity(), [long])
+    assert interrupted_s < 5 * (time.monotonic() - begin_s - interrupted_s) + 1
+
+
+def test_the_table_of_commas_holds_what_the_json_does(tmp_path: Path) -> None:
+    for name in ("one", 'a "b", c'):
+        song(tmp_path / "songs" / "test" / name, {"drums": noise(3000), "bass": noise(2000)})
+    song(tmp_path / "songs" / "test" / "silent", {"drums": 0 * noise(2500), "bass": noise(2500)})
+    evaluate_source(separator(), f"folders:{tmp_path / 'songs'}", "test", output=tmp_path,
+                    checkpoint="run", baselines=["mixture", "hpss"], bss_eval=True)
+    results = json.loads((tmp_path / "scores.json").read_text())
+    with open(tmp_path / "scores.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for one in results["tracks"]:
+        for method, targets in one["scores"].items():
+            for target, measures in targets.items():
+                row = rows.pop(0)
+                assert (row["name"], row["split"], float(row["seconds"]), row["method"],
+                        row["target"]) == (one["name"], "test", one["seconds"], method, target)
+                assert {m: float(row[m]) if row[m] else None for m in measures} == measures
+    assert not rows and len(measures) == 6
+
+
 def test_an_empty_split_says_what_there_is(tmp_path: Path) -> None:
     song(tmp_path / "train" / "one", {"drums": noise(1000), "bass": noise(1000)})
     source = f"folders:{tmp_path}"
@@ -192,3 +322,17 @@ def test_commands_separate_and_evaluate_a_run(tmp_path: Path) -> None:
     expected = evaluate(separator, tracks)["summary"]["model"]["drums"]["sdr"]["mean"]
     assert results["summary"]["model"]["drums"]["sdr"]["mean"] == pytest.approx(expected, abs=1e-3)
     assert f"{expected:.2f}" in scored.stdout
+
+
+@pytest.mark.parametrize(("flag", "words"), [
+    ("--workers=-1", "workers"), ("--workers=two", "workers"), ("--bss_eval=maybe", "bss_eval"),
+    ("--baselines=imr", "did you mean 'irm'"), ("--output=/dev/null/here", "/dev/null/here")])
+def test_a_wrong_flag_is_told_in_words(flag: str, words: str, tmp_path: Path) -> None:
+    save_run(tmp_path / "run", tiny())
+    song(tmp_path / "songs" / "test" / "one", {"drums": noise(400)})
+    done = subprocess.run(
+        [sys.executable, "-m", "stemsep.evaluate", f"--checkpoint={tmp_path / 'run'}",
+         f"--source=folders:{tmp_path / 'songs'}", f"--output={tmp_path}", flag],
+        capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("scores.*"))

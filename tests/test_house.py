@@ -31,6 +31,7 @@ FLOORS = {
     "bands": 0,
     "losses": 1,
     "metrics": 0,
+    "bss_eval": 0,
     "parallel": 0,
     "engine": 0,
     "log": 0,
@@ -49,6 +50,7 @@ FLOORS = {
     "wiener": 1,
     "outputs": 1,
     "sinks": 1,
+    "baselines": 2,
     "batches": 2,
     "optim": 2,
     "guide": 1,
@@ -64,6 +66,7 @@ FLOORS = {
     "separate": 5,
     "steps": 3,
     "summary": 3,
+    "scoring": 4,
     "evaluate": 4,
     "report": 4,
     "validation": 4,
@@ -115,6 +118,7 @@ SAME_FLOOR = {
     ("checkpoint", "state"),
     ("evaluate", "report"),
     ("evaluate", "options"),
+    ("evaluate", "scoring"),
     ("train", "validation"),
     ("__main__", "pipeline"),
 }
@@ -216,6 +220,7 @@ def test_host_rooms_do_not_load_jax() -> None:
             "engine",
             "store",
             "metrics",
+            "bss_eval",
         ):
             tree = ast.parse(path.read_text())
             roots = {

@@ -6,7 +6,7 @@ import pytest
 
 from stemsep import evaluate, train
 from stemsep.config import Config
-from stemsep.separate import Separator
+from stemsep.separator import Separator
 
 SONGS = ("Track00003", "Track00011")        # whose drums a mask can take out to 20 dB
 

@@ -11,7 +11,7 @@ from stemsep.config import Config
 from stemsep.estimate import make_estimator
 from stemsep.metrics import Scores
 from stemsep.parallel import AXIS, DataParallel
-from stemsep.separate import Separator
+from stemsep.separator import Separator
 from stemsep.state import TrainState
 from stemsep.steps import stem_weights
 from stemsep.store import Store
