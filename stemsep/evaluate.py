@@ -3,7 +3,7 @@
     python -m stemsep.evaluate --checkpoint runs/drums --source slakh:/data/slakh --output report
 
 Songs are read from their audio files and separated by the code of `stemsep.separate`, at their own
-rate, block by block. Writes OUTPUT/scores.json and prints a table.
+rate, block by block. Writes OUTPUT/scores.json and OUTPUT/report.html, and prints a table.
 """
 
 import time
@@ -35,20 +35,22 @@ Waves = dict[str, np.ndarray]       # target -> float32 [C, N]
 
 def evaluate(separator: Separator, tracks: Iterable[Track], *,
              baselines: Sequence[str] = (MIXTURE,),
+             listener: report.Listener | None = None,
              progress: Callable[[], Any] = lambda: None) -> dict[str, Any]:
     """Score a separator and the baselines on tracks; returns what scores.json holds.
 
     "tracks": the scores of each, by method, target and measure, in dB; None where the target is
     silent in that track. "summary": mean, median and count of those that are not None. "errors":
-    split/name -> the sentence that says why a track has no scores; the others go on. progress: is
-    called after each track. Raises InputError for an unknown baseline.
+    split/name -> the sentence that says why a track has no scores; the others go on. listener: gets
+    what can be heard. progress: is called after each track. Raises InputError for an unknown
+    baseline.
     """
     check_baselines(baselines)
     started = time.monotonic()
     scored, errors = [], {}
     for track in tracks:
         try:
-            scored.append(score_track(separator, track, baselines))
+            scored.append(score_track(separator, track, baselines, listener))
         except InputError as problem:
             errors[f"{track.split}/{track.name}"] = str(problem)
         progress()
@@ -67,7 +69,8 @@ def check_baselines(names: Iterable[str]) -> None:
             raise InputError(unknown("there is no baseline", name, BASELINES))
 
 
-def score_track(separator: Separator, track: Track, baselines: Sequence[str]) -> dict[str, Any]:
+def score_track(separator: Separator, track: Track, baselines: Sequence[str],
+                listener: report.Listener | None = None) -> dict[str, Any]:
     """Separate one song and score each method; raises InputError for a file that is no good."""
     targets = separator.config.targets
     song = Song(track)
@@ -77,11 +80,14 @@ def score_track(separator: Separator, track: Track, baselines: Sequence[str]) ->
                  len(targets) * song.channels)
     references = [song.blocks([path for stem in stems for path in track.stems.get(stem, ())])
                   for stems in targets.values()]
+    excerpt = listener.begin(f"{track.split}/{track.name}", song.rate) if listener else None
     scores: dict[str, dict[str, Scores]] = {}
     first = 0
     for mix_CN, *references_CN in zip(song.mixture(), *references):
         samples = mix_CN.shape[1]
         estimates = {MODEL: dict(zip(targets, model.take(samples).reshape(-1, *mix_CN.shape)))}
+        if excerpt:
+            excerpt.add(mix_CN, dict(zip(targets, references_CN)), estimates[MODEL])
         if MIXTURE in baselines:
             estimates[MIXTURE] = dict.fromkeys(targets, mix_CN)
         for name, waves in fixed.items():
@@ -93,6 +99,8 @@ def score_track(separator: Separator, track: Track, baselines: Sequence[str]) ->
                     own = scores.setdefault(name, {})
                     own.setdefault(target, Scores()).add(reference_CN, waves[target])
         first += samples
+    if excerpt:
+        excerpt.keep()
     return {
         "name": track.name, "split": track.split, "sample_rate": song.rate,
         "seconds": song.samples / song.rate,
@@ -180,21 +188,28 @@ def summarise(scored: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def evaluate_source(separator: Separator, source: str, split: str, *, output: str | Path,
                     checkpoint: str, baselines: Sequence[str] = (MIXTURE,), recipe: str = "",
+                    page: bool = True, page_tracks: int = 12, page_song_s: float = 20.0,
                     show: Callable[[str], Any] = lambda table: None) -> dict[str, Any]:
     """Score a separator on a split of a source, with a progress bar; returns and writes the scores.
 
     They go to OUTPUT/scores.json with what was scored: `checkpoint` names the run. show: is called
-    with their table before they are written, so that a full disk loses none. Raises InputError
-    where there is no track.
+    with their table before they are written, so that a full disk loses none. page: whether they go
+    to OUTPUT/report.html too, with spectrograms and sound of at most `page_tracks` tracks,
+    `page_song_s` seconds of each. Raises InputError where there is no track.
     """
     Path(output).mkdir(parents=True, exist_ok=True)     # what is forbidden is told now
     tracks, faults = find_tracks(source, split, separator, recipe=recipe)
+    listener = report.Listener([f"{track.split}/{track.name}" for track in tracks],
+                               seconds=page_song_s, tracks=page_tracks if page else 0)
     with log.progress(len(tracks), "evaluate", unit="track") as bar:
-        results = evaluate(separator, tracks, baselines=baselines, progress=bar.update)
+        results = evaluate(separator, tracks, baselines=baselines, listener=listener,
+                           progress=bar.update)
     results = {"checkpoint": checkpoint, "source": source, "split": split, **results,
                "errors": {**faults, **results["errors"]}}
     show(report.table(results))
     write_json(Path(output) / "scores.json", results)
+    if page:
+        report.write_page(Path(output) / "report.html", results, listener.heard)
     return results
 
 
@@ -225,7 +240,7 @@ def main() -> None:
     source = flags.DEFINE_string(
         "source", None, "layout:path of the songs, as in slakh:/data/slakh", required=True)
     split = flags.DEFINE_enum("split", "test", [*SPLITS, "all"], "which tracks to score")
-    output = flags.DEFINE_string("output", "report", "folder for scores.json")
+    output = flags.DEFINE_string("output", "report", "folder for scores.json and report.html")
     baselines = flags.DEFINE_list(
         "baselines", [MIXTURE], f"scored beside the model; choices: {', '.join(BASELINES)}")
     recipe = flags.DEFINE_string(
@@ -233,6 +248,13 @@ def main() -> None:
     overlap = flags.DEFINE_float(
         "overlap", None, "share of a window that the next one covers again; default: the model's")
     batch = flags.DEFINE_integer("batch", None, "windows at once; default: the model's")
+    page = flags.DEFINE_bool("report", True, "write OUTPUT/report.html, a page to look at and hear")
+    page_tracks = flags.DEFINE_integer(
+        "report_tracks", 12, "at most so many tracks, evenly spread, have spectrograms and sound "
+        "on that page, 2.5 MB each with two targets", lower_bound=0)
+    page_song_s = flags.DEFINE_float(
+        "report_song_s", 20.0, "seconds of each there, where all targets sound most; 0: none",
+        lower_bound=0.0)
 
     def run(arguments: list[str]) -> int:
         command.no_arguments(arguments)
@@ -243,8 +265,11 @@ def main() -> None:
         separator = Separator.load(checkpoint.value, overlap=overlap.value, batch=batch.value)
         results = evaluate_source(separator, source.value, split.value, output=output.value,
                                   checkpoint=checkpoint.value, baselines=baselines.value,
-                                  recipe=recipe.value, show=print)
-        print(f"written to {Path(output.value) / 'scores.json'}")
+                                  recipe=recipe.value, page=page.value,
+                                  page_tracks=page_tracks.value, page_song_s=page_song_s.value,
+                                  show=print)
+        names = ["scores.json", *(["report.html"] if page.value else [])]
+        print(f"written to {' and '.join(str(Path(output.value) / name) for name in names)}")
         return 1 if results["errors"] else 0
 
     command.run(run)

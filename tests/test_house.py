@@ -47,6 +47,7 @@ FLOORS = {
     "batches": 2,
     "optim": 2,
     "guide": 1,
+    "report": 1,
     "selection": 1,
     "finetune": 3,
     "state": 2,
@@ -57,7 +58,6 @@ FLOORS = {
     "steps": 3,
     "summary": 3,
     "evaluate": 4,
-    "report": 4,
     "validation": 4,
     "train": 4,
     "pipeline": 5,
@@ -102,7 +102,6 @@ SAME_FLOOR = {
     ("store", "datasets"),
     ("store", "stream"),
     ("checkpoint", "state"),
-    ("evaluate", "report"),
     ("train", "validation"),
     ("__main__", "pipeline"),
 }
