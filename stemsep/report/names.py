@@ -1,8 +1,7 @@
 """What people call measures and methods."""
 
 MEASURES = {    # key in scores.json -> name, what it is
-    "sdr": ("SDR", "global signal-to-distortion ratio, 10·log₁₀(Σs² / Σ(s − ŝ)²) over the whole "
-                   "track"),
+    "sdr": ("SDR", "signal-to-distortion ratio of a whole track, 10·log₁₀(Σs² / Σ(s − ŝ)²)"),
     "si_sdr": ("SI-SDR", "scale-invariant SDR (Le Roux et al. 2019)"),
     "bss_sdr": ("SDR (BSS Eval)", "source-to-distortion ratio of BSS Eval, median over the frames "
                                   "of a track"),

@@ -13,8 +13,8 @@ from stemsep.report.listen import KINDS, MIXTURE, Heard, Lane
 
 COLOURS = 6             # of methods, in page.css: --c0 to --c5
 TICKS_KHZ = (0.1, 0.3, 1, 3, 10)
-LEGEND = (f'<p class="legend">−{image.RANGE_DB}<i></i>0&nbsp;dB, below the loudest point of the '
-          "mixture</p>")
+LEGEND = (f'<p class="legend"><span>−{image.RANGE_DB}</span><i></i><span>0&nbsp;dB, below the '
+          "loudest point of the mixture</span></p>")
 MEANS = {"mixture": "what the model hears", "estimate": "what the model says",
          "reference": "the truth", "error": "estimate − reference"}
 
