@@ -189,7 +189,8 @@ def test_what_comes_out_is_in_time(opened: Any) -> None:
       window.whole = new AnalyserNode(context, {fftSize: 8192});
       lanes[0].source.connect(invert).connect(sum);
       lanes[0].source.connect(window.whole);
-      for (const lane of lanes) if (lane.element.dataset.kind === "estimate") lane.gain.connect(sum);
+      for (const lane of lanes)
+        if (lane.element.dataset.kind === "estimate") lane.gain.connect(sum);
       sum.connect(window.rest);""")
     time.sleep(0.5)
     rest, whole = opened.execute_script("""return [window.rest, window.whole].map((node) => {
@@ -276,7 +277,7 @@ def test_light_and_dark(opened: Any) -> None:
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {
             "features": [{"name": "prefers-color-scheme", "value": scheme}]})
         colours = opened.execute_script(
-            """const of = (selector, key) => getComputedStyle(document.querySelector(selector))[key];
+            """const of = (at, key) => getComputedStyle(document.querySelector(at))[key];
             return [of("body", "backgroundColor"), of("body", "color"), of(".how", "color"),
               of("a", "color"), of(".errors li", "color")];""")
         ground, *texts = map(luminance, colours)

@@ -313,7 +313,8 @@ def pixels(uri: str) -> np.ndarray:
     return rows[:, 1:]
 
 
-@pytest.mark.parametrize("rate, frequency", [(44100, 1000), (44100, 60), (8000, 2000), (48000, 9e3)])
+@pytest.mark.parametrize("rate, frequency", [
+    (44100, 1000), (44100, 60), (8000, 2000), (48000, 9000)])
 def test_a_tone_is_where_the_axis_says(rate: int, frequency: float) -> None:
     tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(2 * rate) / rate)
     tone[:rate] = 0         # it begins in the middle
