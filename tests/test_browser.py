@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stemsep import report
-from tests.pages import HOSTILE, listen, results, song
+from tests.pages import HOSTILE, heard, listen, results, song
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
@@ -238,6 +238,18 @@ def test_one_track_plays_at_a_time(opened: Any) -> None:
     opened.execute_script("players[0].button.click(); players[1].button.click();")
     wait(lambda: state(opened, 1)["state"] == "playing")
     assert state(opened, 0)["state"] == "paused"
+
+
+@pytest.mark.parametrize("samples, rate", [(1, 44100), (700, 8000)])
+def test_a_track_of_a_moment_plays_to_its_end(browser: Any, tmp_path: Path, samples: int,
+                                              rate: int) -> None:
+    report.write_page(tmp_path / "page.html", results(),
+                      {"test/one": heard(song(samples, channels=2), rate)})
+    browser.get((tmp_path / "page.html").as_uri())
+    click(browser, ".play")
+    wait(lambda: state(browser)["lanes"][0]["started"])
+    wait(lambda: state(browser)["state"] == "paused")
+    assert state(browser)["status"] == "" and browser.get_log("browser") == []
 
 
 def test_tables_are_sorted_and_measures_chosen(opened: Any) -> None:

@@ -13,6 +13,9 @@ from stemsep.report.listen import KINDS, MIXTURE, Heard, Lane
 
 COLOURS = 6             # of methods, in page.css: --c0 to --c5
 TICKS_KHZ = (0.1, 0.3, 1, 3, 10)
+BOXES = ("Each box spans the quartiles over tracks, its line is the median; whiskers reach to the "
+         "farthest tracks within 1.5 times the interquartile range, and rings are tracks beyond. "
+         "Point at one for its name.")
 LEGEND = (f'<p class="legend"><span>−{image.RANGE_DB}</span><i></i><span>0&nbsp;dB, below the '
           "loudest point of the mixture</span></p>")
 MEANS = {"mixture": "what the model hears", "estimate": "what the model says",
@@ -79,11 +82,12 @@ def _plots(results: Mapping[str, Any]) -> str:
     axis = charts.ticks(min(shown, default=0.0), max(shown, default=1.0))
     classes = {names.method(method): f"c{number % COLOURS}"
                for number, method in enumerate(results["summary"])}
-    return "".join(
+    figures = "".join(
         f"<figure><figcaption>{escape(target)}</figcaption>" + charts.box_plot(
             rows, title=f"{names.measure(measure)} of {target} over tracks",
             unit=f"{names.measure(measure)} in dB", axis=axis, classes=classes) + "</figure>"
         for target, rows in values.items())
+    return f'<div class="plots">{figures}</div><p class="how">{BOXES}</p>'
 
 
 def _values(results: Mapping[str, Any], target: str, measure: str) -> dict[str, dict[str, float]]:

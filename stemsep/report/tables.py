@@ -19,31 +19,46 @@ def measures(results: Mapping[str, Any]) -> list[str]:
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """Return the table of means, medians and counts by target and method."""
+    """Return the table of means, medians and counts by target and method.
+
+    The count stands at the end of a row where all measures have the same, else beside each.
+    """
     shown = measures(results)
+    scores = [own for targets in results["summary"].values() for own in targets.values()]
+    alike = all(len({score["count"] for score in own.values()}) == 1 for own in scores)
     rows = []
     for target in results["targets"]:
         methods = [m for m, targets in results["summary"].items() if target in targets]
         for place, method in enumerate(methods):
             head = (f'<th scope="rowgroup" rowspan="{len(methods)}">{escape(target)}</th>'
                     if place == 0 else "")
-            cells = "".join(_summary_cells(results["summary"][method][target].get(measure))
-                            for measure in shown)
+            cells = _summary_cells(results["summary"][method][target], shown, alike)
             rows.append(f'<tr{_first(place)}>{head}<th scope="row">'
                         f'{escape(names.method(method))}</th>{cells}</tr>')
-    groups = "".join(f'<th scope="colgroup" colspan="3">{escape(names.measure(measure))} '
-                     "<small>dB</small></th>" for measure in shown)
-    columns = '<th scope="col">mean</th><th scope="col">median</th><th scope="col">tracks</th>'
+    groups = "".join(f'<th scope="colgroup" colspan="{2 if alike else 3}">'
+                     f"{escape(names.measure(measure))} <small>dB</small></th>"
+                     for measure in shown)
+    corner = '<td class="first"></td>' if alike else ""
+    pair = '<th scope="col" class="first">mean</th><th scope="col">median</th>'
+    columns = (pair * len(shown) + '<th scope="col" class="first">tracks</th>' if alike
+               else (pair + '<th scope="col">tracks</th>') * len(shown))
     return (f'{_scroll("Scores by target and method")}<table class="summary"><thead><tr>'
             f'<th scope="col" rowspan="2">target</th><th scope="col" rowspan="2">method</th>'
-            f"{groups}</tr><tr>{columns * len(shown)}</tr></thead><tbody>{''.join(rows)}"
-            "</tbody></table></div>")
+            f"{groups}{corner}</tr><tr>{columns}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table></div>")
 
 
-def _summary_cells(score: Mapping[str, Any] | None) -> str:
-    score = score or {"mean": None, "median": None, "count": 0}
-    return (f'<td class="first">{number(score["mean"])}</td><td>{number(score["median"])}</td>'
-            f'<td class="count">{score["count"]}</td>')
+def _summary_cells(own: Mapping[str, Mapping[str, Any]], shown: list[str], alike: bool) -> str:
+    """Return the cells of a row from its measures' mean, median and count."""
+    cells = []
+    for measure in shown:
+        score = own.get(measure, {"mean": None, "median": None, "count": 0})
+        cells.append(f'<td class="first">{number(score["mean"])}</td>'
+                     f'<td>{number(score["median"])}</td>')
+        if not alike or measure == shown[-1]:
+            count = next(iter(own.values()))["count"] if alike else score["count"]
+            cells.append(f'<td class="count{" first" if alike else ""}">{count}</td>')
+    return "".join(cells)
 
 
 def _first(place: int) -> str:
@@ -85,7 +100,7 @@ def _of_measure(results: Mapping[str, Any], measure: str, anchors: Mapping[str, 
     name = escape(names.measure(measure))
     return (f'<div class="measure" data-measure="{escape(measure)}" data-name="{name}">'
             f'<h3>{name} <small>dB</small></h3>{_scroll(f"{names.measure(measure)} by track")}'
-            f'<table class="tracks"><thead><tr><th></th>{groups}</tr><tr>'
+            f'<table class="tracks"><thead><tr><td></td>{groups}</tr><tr>'
             f'<th scope="col" class="sorts">track</th>{heads}</tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table></div></div>")
 
