@@ -43,6 +43,7 @@ def main() -> None:
         print(f"{passed()} scores on the test tracks")
         try:
             pipeline.evaluate(baselines=evaluate.BASELINES, show=print)
+            print(f"    to look at and listen to: {pipeline.workdir / 'report' / 'report.html'}")
         except InputError as problem:  # a source may have no test tracks
             print(f"no scores: {problem}", file=sys.stderr)
         except OSError as problem:

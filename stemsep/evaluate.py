@@ -3,8 +3,8 @@
     python -m stemsep.evaluate --checkpoint runs/drums --source slakh:/data/slakh --output report
 
 Songs are read from their audio files and separated by the code of `stemsep.separate`, at their own
-rate, block by block, several at a time. Writes OUTPUT/scores.json and OUTPUT/scores.csv and prints
-a table.
+rate, block by block, several at a time. Writes OUTPUT/scores.json, OUTPUT/scores.csv and the page
+OUTPUT/report.html, and prints a table.
 """
 
 import csv
@@ -30,6 +30,7 @@ from stemsep.separator import Separator
 
 def evaluate(separator: Separator, tracks: Iterable[Track], *,
              baselines: Sequence[str] = (MIXTURE,), bss_eval: bool = False, workers: int = 0,
+             listener: report.Listener | None = None,
              progress: Callable[[], Any] = lambda: None) -> dict[str, Any]:
     """Score a separator and the baselines on tracks; returns what scores.json holds.
 
@@ -38,8 +39,8 @@ def evaluate(separator: Separator, tracks: Iterable[Track], *,
     split/name -> the sentence that says why a track has no scores; the others go on. bss_eval: adds
     the measures of BSS Eval v4, medians of a track's frames, whose median in the summary is the
     number of SiSEC; whole songs are then in memory. workers: tracks at a time, 0 for one a core;
-    the scores are the same with any. progress: is called after each track. Raises InputError for an
-    unknown baseline.
+    the scores are the same with any. listener: gets what can be heard. progress: is called after
+    each track. Raises InputError for an unknown baseline.
     """
     known.check(baselines)
     if workers < 0:
@@ -47,7 +48,7 @@ def evaluate(separator: Separator, tracks: Iterable[Track], *,
                          "one a core")
     started, tracks = time.monotonic(), list(tracks)
     found = score_tracks(separator, tracks, names=baselines, bss_eval=bss_eval, workers=workers,
-                         progress=progress)
+                         listener=listener, progress=progress)
     scored = [scores for scores in found if not isinstance(scores, InputError)]
     return {
         "model": separator.config.name, "targets": list(separator.stems),
@@ -76,24 +77,31 @@ def summarise(scored: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def evaluate_source(separator: Separator, source: str, split: str, *, output: str | Path,
                     checkpoint: str, baselines: Sequence[str] = (MIXTURE,), recipe: str = "",
-                    bss_eval: bool = False, workers: int = 0,
+                    bss_eval: bool = False, workers: int = 0, page: bool = True,
+                    page_tracks: int = 12, page_song_s: float = 20.0,
                     show: Callable[[str], Any] = lambda table: None) -> dict[str, Any]:
     """Score a separator on a split of a source, with a progress bar; returns and writes the scores.
 
     They go to OUTPUT/scores.json with what was scored: `checkpoint` names the run; and those of
     tracks to OUTPUT/scores.csv. show: is called with their table before they are written, so that a
-    full disk loses none. The rest is as in `evaluate`. Raises InputError where there is no track.
+    full disk loses none. page: whether they go to OUTPUT/report.html too, with spectrograms and
+    sound of at most `page_tracks` tracks, `page_song_s` seconds of each. The rest is as in
+    `evaluate`. Raises InputError where there is no track.
     """
     Path(output).mkdir(parents=True, exist_ok=True)     # what is forbidden is told now
     tracks, faults = find_tracks(source, split, separator, recipe=recipe)
+    listener = report.Listener([f"{track.split}/{track.name}" for track in tracks],
+                               seconds=page_song_s, tracks=page_tracks if page else 0)
     with log.progress(len(tracks), "evaluate", unit="track") as bar:
         results = evaluate(separator, tracks, baselines=baselines, bss_eval=bss_eval,
-                           workers=workers, progress=bar.update)
+                           workers=workers, listener=listener, progress=bar.update)
     results = {"checkpoint": checkpoint, "source": source, "split": split, **results,
                "errors": {**faults, **results["errors"]}}
     show(report.table(results))
     write_json(Path(output) / "scores.json", results)
     write_bytes(Path(output) / "scores.csv", as_csv(results["tracks"]).encode())
+    if page:
+        report.write_page(Path(output) / "report.html", results, listener.heard)
     return results
 
 
@@ -138,7 +146,8 @@ def main() -> None:
     source = flags.DEFINE_string(
         "source", None, "layout:path of the songs, as in slakh:/data/slakh", required=True)
     split = flags.DEFINE_enum("split", "test", [*SPLITS, "all"], "which tracks to score")
-    output = flags.DEFINE_string("output", "report", "folder for scores.json and scores.csv")
+    output = flags.DEFINE_string("output", "report", "folder for scores.json, scores.csv and "
+                                 "report.html")
     baselines = flags.DEFINE_list(
         "baselines", [MIXTURE], f"scored beside the model; choices: {', '.join(BASELINES)}")
     recipe = flags.DEFINE_string(
@@ -149,6 +158,13 @@ def main() -> None:
         "stereo stems some 8 s of a core a method, and 1 GB, as whole songs are in memory")
     workers = flags.DEFINE_integer(
         "workers", 0, "tracks scored at a time; 0: one a core", lower_bound=0)
+    page = flags.DEFINE_bool("report", True, "write OUTPUT/report.html, a page to look at and hear")
+    page_tracks = flags.DEFINE_integer(
+        "report_tracks", 12, "at most so many tracks, evenly spread, have spectrograms and sound "
+        "on that page, 2.6 MB each of two targets in stereo: 31 MB in all", lower_bound=0)
+    page_song_s = flags.DEFINE_float(
+        "report_song_s", 20.0, "seconds of each there, where all targets sound most; 0: none",
+        lower_bound=0.0)
 
     def run(arguments: list[str]) -> int:
         command.no_arguments(arguments)
@@ -160,8 +176,11 @@ def main() -> None:
         results = evaluate_source(separator, source.value, split.value, output=output.value,
                                   checkpoint=",".join(checkpoints.value), baselines=baselines.value,
                                   recipe=recipe.value, bss_eval=bss_eval.value,
-                                  workers=workers.value, show=print)
-        print(f"written to {Path(output.value) / 'scores.json'} and scores.csv")
+                                  workers=workers.value, page=page.value,
+                                  page_tracks=page_tracks.value, page_song_s=page_song_s.value,
+                                  show=print)
+        names = ["scores.json", "scores.csv", *(["report.html"] if page.value else [])]
+        print(f"written to {', '.join(str(Path(output.value) / name) for name in names)}")
         return 1 if results["errors"] else 0
 
     command.run(run)

@@ -50,7 +50,8 @@ class Pipeline:
     ) -> dict[str, Any]:
         """Score the run on a split of its source; returns what <workdir>/report/scores.json holds.
 
-        show: is called with their table.
+        Beside it <workdir>/report/report.html shows them and plays tracks. show: is called with
+        their table.
         """
         return evaluate.evaluate_source(
             self.separator(), self.config.data.source, split, output=self.workdir / "report",

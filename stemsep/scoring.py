@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from stemsep import audio, baselines, engine
+from stemsep import audio, baselines, engine, report
 from stemsep.audio import Clip
 from stemsep.baselines import HPSS, IRM, MIXTURE
 from stemsep.bss_eval import MEASURES, BssEval, median
@@ -28,17 +28,18 @@ Waves = dict[str, np.ndarray]       # target -> float32 [C, N]
 
 
 def score_tracks(separator: Separator, tracks: Iterable[Track], *, names: Sequence[str],
-                 bss_eval: bool, workers: int,
+                 bss_eval: bool, workers: int, listener: report.Listener | None,
                  progress: Callable[[], Any]) -> list[dict[str, Any] | InputError]:
     """Return the scores of each track by the separator and the named baselines, as `score_track`
     does, or why it has none, in the order of the tracks.
 
     workers: tracks at a time, 0 for one a core; each takes the memory of its own song only, and of
-    two batches on the device. progress: is called after each track.
+    two batches on the device. listener: gets what can be heard. progress: is called after each
+    track.
     """
     stop = threading.Event()
-    score = partial(score_track, separator, names=names, bss_eval=bss_eval, stop=stop,
-                    turn=threading.Lock())
+    score = partial(score_track, separator, names=names, bss_eval=bss_eval,
+                    listener=listener, stop=stop, turn=threading.Lock())
     with ThreadPoolExecutor(workers or engine.cores(), thread_name_prefix="score") as pool:
         futures: list[Future] = [pool.submit(score, track) for track in tracks]
         try:
@@ -55,7 +56,8 @@ def score_tracks(separator: Separator, tracks: Iterable[Track], *, names: Sequen
 
 
 def score_track(separator: Separator, track: Track, *, names: Sequence[str], bss_eval: bool,
-                stop: threading.Event, turn: threading.Lock) -> dict[str, Any]:
+                listener: report.Listener | None, stop: threading.Event,
+                turn: threading.Lock) -> dict[str, Any]:
     """Separate one song and score each method: its name, split, length and scores in dB.
 
     bss_eval: with BSS Eval, for which true signals and estimates are kept as a whole. stop: set, it
@@ -76,6 +78,7 @@ def score_track(separator: Separator, track: Track, *, names: Sequence[str], bss
                         len(targets) * song.channels) for name, stems_of in streams.items()}
     kept: dict[str, Waves] = {name: {target: song.silence() for target in targets}
                               for name in ("truth", *tapes)} if bss_eval else {}
+    excerpt = listener.begin(f"{track.split}/{track.name}", song.rate) if listener else None
     sums: dict[str, dict[str, Scores]] = {}
     first = 0
     for mix_CN, *true in zip(song.mixture(), *map(song.blocks, clips.values())):
@@ -84,6 +87,8 @@ def score_track(separator: Separator, track: Track, *, names: Sequence[str], bss
         here = slice(first, first + mix_CN.shape[1])
         estimates = {name: dict(zip(targets, tape.take(mix_CN.shape[1]).reshape(-1, *mix_CN.shape)))
                      for name, tape in tapes.items()}
+        if excerpt:
+            excerpt.add(mix_CN, dict(zip(targets, true)), estimates[MODEL])
         for name, waves in {**estimates, "truth": dict(zip(targets, true))}.items():
             for target, wave_CN in waves.items() if bss_eval else ():
                 kept[name][target][:, here] = wave_CN
@@ -97,6 +102,8 @@ def score_track(separator: Separator, track: Track, *, names: Sequence[str], bss
                     own = sums.setdefault(name, {})
                     own.setdefault(target, Scores()).add(true_CN, waves[target])
         first = here.stop
+    if excerpt:
+        excerpt.keep()
     scores: dict[str, dict[str, dict[str, float | None]]] = {
         name: {target: {"sdr": s.sdr(), "si_sdr": s.si_sdr()} for target, s in own.items()}
         for name, own in sums.items()}

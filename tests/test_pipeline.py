@@ -40,6 +40,7 @@ def test_the_demo_command_does_it_all(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for words in ("hpss", "mixture", "SDR", "drums.wav", "accompaniment.wav", "spectrograms.png"):
         assert words in done.stdout
+    assert "report.html" in done.stdout and (run / "report" / "report.html").exists()
     scores = json.loads((run / "report" / "scores.json").read_text())
     assert scores["summary"]["model"]["drums"]["sdr"]["count"] >= 1
     (folder,) = (run / "separated").iterdir()
@@ -96,6 +97,7 @@ def test_pipeline_in_python(tmp_path: Path) -> None:
     scores = pipeline.evaluate()
     assert [track["name"] for track in scores["tracks"]] == ["test song"]
     assert json.loads((tmp_path / "run" / "report" / "scores.json").read_text()) == scores
+    assert "test song" in (tmp_path / "run" / "report" / "report.html").read_text()
     assert pipeline.example() == song
     picture = pipeline.picture(song, stems)
     assert picture.read_bytes().startswith(b"\x89PNG")
