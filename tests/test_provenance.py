@@ -1,7 +1,9 @@
 """Where a run comes from is stored with it, at every start."""
 
 import json
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,7 +50,8 @@ def test_every_start_is_a_line_and_none_is_changed(tmp_path: Path) -> None:
     starts = [json.loads(lines[0]), json.loads(lines[2])]
     assert [start["step"] for start in starts] == [0, 5]
     for start in starts:
-        assert start["seed"] == 3 and start["device"] == "cpu" and "pytest" in start["command"]
+        assert start["seed"] == 3 and start["device"] == "cpu"
+        assert start["command"] == shlex.join(sys.orig_argv)
         assert set(provenance.PACKAGES) <= start["versions"].keys()
         assert start["versions"]["jax"] and start["python"] and start["time"] and start["host"]
 
