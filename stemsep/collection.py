@@ -13,8 +13,8 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -161,7 +161,7 @@ def separate_jobs(
     record: Callable[[Record], Any] = lambda record: None,
     progress: Progress = lambda job, seconds: None,
     times: stages.Times | None = None,
-) -> Iterator[tuple[Job, Record]]:
+) -> Generator[tuple[Job, Record], None, None]:
     """Separate songs; yields each with its record, in order.
 
     A record of status "done" says what was written, one of "failed" why not; `record` is called
@@ -179,14 +179,16 @@ def separate_jobs(
         record(done)
         return done
 
-    for job, result in separator.each(jobs, functools.partial(_Song, separator, settings), finish,
-                                      readers=max(2, engine.cores() // 2), times=times):
-        if isinstance(result, audio.DiskRefused):
-            raise result
-        if isinstance(result, Exception):
-            result = _failed(job, result)
-            record(result)
-        yield job, result
+    each = separator.each(jobs, functools.partial(_Song, separator, settings), finish,
+                          readers=max(2, engine.cores() // 2), times=times)
+    with closing(each):     # whatever ends this ends its threads
+        for job, result in each:
+            if isinstance(result, audio.DiskRefused):
+                raise result
+            if isinstance(result, Exception):
+                result = _failed(job, result)
+                record(result)
+            yield job, result
 
 
 class _Song(Passage):
@@ -207,7 +209,7 @@ class _Song(Passage):
                              name=job.source)
             self._stems = separator.stems
         except BaseException as error:
-            self._stack.close()
+            self.close()
             # What was fetched is known to the user by its address.
             if isinstance(error, InputError) and remote.is_remote(job.source):
                 raise InputError(str(error).replace(str(path), job.source)) from error
@@ -217,18 +219,17 @@ class _Song(Passage):
         """Write the stems and return what was written; see `separate_jobs`."""
         form, output = self._settings.form, self._settings.output.rstrip("/")
         away = remote.is_remote(output)
-        with self._stack:
-            folder = self._folder() if away else Path(output)
-            files = form.files(self._job.name, self._stems)
-            peak = write_song(
-                stems, [folder / file for file in files.values()], form.weights(self._stems), form,
-                sample_rate=self.info.sample_rate, channels=self.info.channels,
-                samples=self.info.samples, tags=self.tags,
-                progress=lambda samples: progress(samples / self.info.sample_rate))
-            sizes = {file: (folder / file).stat().st_size for file in files.values()}
-            if away:
-                for file in files.values():
-                    remote.send(folder / file, f"{output}/{file}")
+        folder = self._folder() if away else Path(output)
+        files = form.files(self._job.name, self._stems)
+        peak = write_song(
+            stems, [folder / file for file in files.values()], form.weights(self._stems), form,
+            sample_rate=self.info.sample_rate, channels=self.info.channels,
+            samples=self.info.samples, tags=self.tags,
+            progress=lambda samples: progress(samples / self.info.sample_rate))
+        sizes = {file: (folder / file).stat().st_size for file in files.values()}
+        if away:
+            for file in files.values():
+                remote.send(folder / file, f"{output}/{file}")
         rescaled = peak > 1 and not form.unlimited and form.clip in (None, "rescale")
         return {
             "files": files, "bytes": sizes, "seconds": self.info.samples / self.info.sample_rate,
@@ -236,6 +237,10 @@ class _Song(Passage):
             "samples": self.info.samples, "peak": round(peak, 6),
             "gain_db": round(-20 * float(np.log10(peak)), 4) if rescaled else 0.0,
         }
+
+    def close(self) -> None:
+        """Remove what was fetched, and what was sent away."""
+        self._stack.close()
 
     def _folder(self) -> Path:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="stemsep-")))

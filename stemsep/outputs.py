@@ -14,7 +14,7 @@ import numpy as np
 
 from stemsep.errors import InputError
 from stemsep.section import unknown
-from stemsep.writer import DiskRefused, Writer, check_bits, format_of
+from stemsep.writer import Writer, check_bits, format_of, refusal
 
 CLIPS = ("rescale", "clamp", "keep")
 NAMES = "{name}/{stem}.wav"
@@ -197,6 +197,5 @@ class _Held:
         while data := self._file.read(self._BLOCK * row):
             yield np.moveaxis(np.frombuffer(data, np.float32).reshape(-1, *self._shape), 0, -1)
 
-    def _refused(self, error: OSError) -> DiskRefused:
-        return DiskRefused(f"{self._folder}: cannot be written to ({error.strerror}); free some "
-                           "space, or choose a folder that you may write to")
+    def _refused(self, error: OSError) -> InputError:
+        return refusal(self._folder, error, str(error.strerror))

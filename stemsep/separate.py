@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 from absl import flags
@@ -71,8 +72,12 @@ class Report:
             tell(f"{song}: {said}")
 
     def close(self, left_out: int, times: stages.Times | None = None) -> None:
-        """Print the summary."""
+        """Print the summary; left_out: songs that were done before."""
         self._bar.close()
+        if not self._seconds:
+            print(f"nothing to do: all {left_out} songs were done already; --again separates them "
+                  "once more")
+            return
         wall_s = time.monotonic() - self._begin_s
         line = (f"{self.done} of {self.done + self.failed} songs separated: {self._done_s:.0f} s "
                 f"of audio in {wall_s:.0f} s, {self._speed():.1f} times real time")
@@ -98,10 +103,11 @@ def separate_songs(separator: Separator, jobs: list[Job], settings: Settings, *,
         left = jobs if again else collection.unfinished(jobs, manifest, model, settings)
         report, times = Report(left, settings, separator.stft.sample_rate), stages.Times()
         try:
-            for _, record in collection.separate_jobs(
+            with closing(collection.separate_jobs(
                     separator, left, settings, record=manifest.add, progress=report.progress,
-                    times=times):
-                report.ended(record)
+                    times=times)) as ended:
+                for _, record in ended:
+                    report.ended(record)
         finally:
             report.close(len(jobs) - len(left), times)
     return report.failed

@@ -7,7 +7,8 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -181,7 +182,8 @@ class Separator:
 
     def each(self, items: Iterable[Tag], open_item: Callable[[Tag], Song],
              finish: Callable[[Tag, Song, Iterator[np.ndarray]], Any], *, writers: int = 2,
-             readers: int = 2, times: stages.Times | None = None) -> Iterator[tuple[Tag, Any]]:
+             readers: int = 2, times: stages.Times | None = None
+             ) -> Generator[tuple[Tag, Any], None, None]:
         """Separate many songs: batches are filled across them, and reading, the device and
         finishing work at the same time. Yields each item with what `finish` returned, or the
         exception that ended it.
@@ -197,13 +199,24 @@ class Separator:
             yield from opened.rows()
 
         def write(item: Tag, rows: Iterator[tuple[int, np.ndarray]]) -> Any:
-            first = next(rows, None)        # raises what opening raised
-            passage = passages.pop(id(item))
-            return finish(item, passage, passage.stems(itertools.chain(
-                [] if first is None else [first], rows)))
+            try:
+                first = next(rows, None)        # raises what opening raised
+                passage = passages[id(item)]
+                return finish(item, passage, passage.stems(itertools.chain(
+                    [] if first is None else [first], rows)))
+            finally:
+                if (done := passages.pop(id(item), None)) is not None:
+                    done.close()
 
-        return stages.conveyed(items, read, lambda rows: self.through(rows, times=times), write,
-                               depth=2 * self._batch, readers=readers, writers=writers, times=times)
+        conveyed = stages.conveyed(
+            items, read, lambda rows: self.through(rows, times=times), write,
+            depth=2 * self._batch, readers=readers, writers=writers, times=times)
+        try:
+            with closing(conveyed):
+                yield from conveyed
+        finally:
+            for passage in passages.values():
+                passage.close()
 
     def separate_file(self, path: str | Path, output: str | Path, *,
                       form: Form = Form(names="{stem}.wav"),
@@ -359,6 +372,9 @@ class Passage:
                            channels, size=self._size, keep=residual and shift == 0)
             for shift, (delay, copied) in enumerate(
                 zip(self._delays, stream.copies(blocks, shifts)))]
+
+    def close(self) -> None:
+        """Let go of what belongs to the song, when its stems are done or given up."""
 
     def rows(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (shift, window [T, F, C]), the shifts in turn."""

@@ -139,7 +139,7 @@ def conveyed(
     through: Callable[[Iterator[tuple[Item, Row | None]]], Iterator[tuple[Item, Row | None]]],
     finish: Callable[[Item, Iterator[Row]], Result], *, depth: int, readers: int = 2,
     writers: int = 2, times: Times | None = None,
-) -> Iterator[tuple[Item, Result | Exception]]:
+) -> Generator[tuple[Item, Result | Exception], None, None]:
     """Yield each item with what `finish` makes of its rows, or with the exception that ended it.
 
     read: the rows of an item, in a thread; `readers` items are read at once. through: is given all

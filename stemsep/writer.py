@@ -2,6 +2,7 @@
 Vorbis, Opus and MP3, all through libsndfile.
 """
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from stemsep.errors import InputError
 from stemsep.resampling import Resampler
 
 _WAV_BYTES = (1 << 32) - (1 << 16)  # what a WAV file's 32-bit sizes can count, less its header
+# What the system says of a name: another file may have a better one.
+_OF_THE_NAME = (0, errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
 # The tags that libsndfile knows, by its names.
 TAGS = ("title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright",
         "license")
@@ -165,8 +168,7 @@ class Writer:
         """Remove what was written and raise the InputError for `error`."""
         reason = error.strerror if isinstance(error, OSError) else self._reason()
         self._discard()
-        raise DiskRefused(f"{self.path}: cannot be written ({reason}); free some space, or choose "
-                          "a folder that you may write to") from error
+        raise refusal(self.path, error, str(reason)) from error
 
     def _reason(self) -> str:
         """Return the system's words for a failed write; libsndfile keeps only that it failed."""
@@ -187,6 +189,17 @@ class Writer:
             pass        # a header that cannot be written any more is of no use either
         self._raw.close()
         self._partial.unlink(missing_ok=True)
+
+
+def refusal(path: str | os.PathLike, error: Exception, reason: str) -> InputError:
+    """Return what to raise where a file cannot be written: DiskRefused, unless its name is at
+    fault.
+    """
+    if isinstance(error, OSError) and error.errno in _OF_THE_NAME:
+        return InputError(f"{path}: cannot be written ({reason}); rename the song, or what is in "
+                          "its way")
+    return DiskRefused(f"{path}: cannot be written ({reason}); free some space, or choose a folder "
+                       "that you may write to")
 
 
 def check_bits(path: str, bits: int) -> None:

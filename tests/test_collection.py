@@ -5,8 +5,10 @@ nothing that was finished.
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -80,7 +82,7 @@ def test_what_is_done_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture)
     separated(folder, output)
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.wav")}
     assert separated(folder, output)[0] == 0
-    assert "5 were done already" in capsys.readouterr().out
+    assert "all 5 songs were done already" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in output.rglob("*.wav")}
 
     (output / "001" / "drums.wav").unlink()                             # a stem that is gone,
@@ -386,3 +388,53 @@ def test_settings_travel(tmp_path: Path) -> None:
     settings = Settings(("run",), "out", Quality(shifts=2), Form(stems=("drums",)))
     assert pickle.loads(pickle.dumps(settings)) == settings and hash(settings)
     assert isinstance(Job("a", "b"), Job)
+
+
+def test_a_name_that_no_file_can_have_costs_one_song(tmp_path: Path) -> None:
+    folder = songs(tmp_path / "in", 3)
+    (tmp_path / "out" / "001" / "drums.wav").mkdir(parents=True)    # in its way
+    jobs = [*plan([folder], tmp_path / "out"), Job(str(folder / "000.wav"), "x" * 300)]
+    assert separate_songs(separator(), jobs, Settings((), str(tmp_path / "out"))) == 2
+    failed = [line for line in records(tmp_path / "out") if line["status"] == "failed"]
+    assert {line["name"] for line in failed} == {"001", "x" * 300}
+    assert all("cannot be written (" in line["error"] and "rename" in line["error"]
+               for line in failed)
+
+
+def test_what_is_given_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Songs that were fetched ahead, or are half written, when the work ends early."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    memory = fsspec.filesystem("memory")
+    folder = songs(tmp_path / "in", 6)
+    (folder / "000.wav").write_text("words")
+    for path in folder.iterdir():
+        memory.pipe_file(f"/given up/{path.name}", path.read_bytes())
+    before = threading.active_count()
+    work = collection.separate_jobs(separator(), plan(["memory://given up"], "memory://stems"),
+                                    Settings((), "memory://stems"))
+    assert next(work)[1]["status"] == "failed"
+    assert next(work)[1]["status"] == "done"
+    work.close()
+    assert not list((tmp_path / "temporary").iterdir()) and threading.active_count() == before
+
+
+@pytest.mark.slow
+def test_an_interrupt_leaves_no_half_file(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", tiny())
+    folder = tmp_path / "in"
+    for number in range(40):
+        trees.write(folder / f"{number:02}.wav", trees.noise(300000, channels=2))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stemsep.separate", f"--checkpoint={tmp_path / 'run'}",
+         f"--output={tmp_path / 'out'}", str(folder)], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True)
+    while len(records_so_far(tmp_path / "out")) < 2:
+        time.sleep(0.01)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted" in said and "Traceback" not in said
+    assert not list((tmp_path / "out").rglob(".*"))
+    done = {line["name"] for line in records_so_far(tmp_path / "out")}
+    assert {path.parent.name for path in (tmp_path / "out").rglob("*.wav")} == done

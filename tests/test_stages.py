@@ -108,7 +108,7 @@ def test_threads_end_when_the_work_is_given_up() -> None:
 
     work = conveyed(LENGTHS, read, louder, finish, depth=1, writers=1)
     assert next(work)[0] == "a"     # the others are under way
-    work.close()                # type: ignore[attr-defined]
+    work.close()
     assert threading.active_count() == before
     assert set(told) <= {Cancelled}
 
