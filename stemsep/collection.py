@@ -31,7 +31,7 @@ _SEND_S = 10.0      # between two copies of a manifest to a bucket, where no fil
 _CHUNK = 16         # songs that a worker of a cluster gets at once
 
 Record = dict[str, Any]
-Progress = Callable[[Job, float], Any]
+Progress = Callable[[Job, float, float], Any]
 
 
 @dataclass(frozen=True)
@@ -159,20 +159,22 @@ def unfinished(jobs: Iterable[Job], manifest: Manifest, model: str,
 def separate_jobs(
     separator: Separator, jobs: Sequence[Job], settings: Settings, *,
     record: Callable[[Record], Any] = lambda record: None,
-    progress: Progress = lambda job, seconds: None,
+    progress: Progress = lambda job, seconds, of_song: None,
     times: stages.Times | None = None,
 ) -> Generator[tuple[Job, Record], None, None]:
     """Separate songs; yields each with its record, in order.
 
     A record of status "done" says what was written, one of "failed" why not; `record` is called
     with it, in any thread, as soon as a song has ended. progress: is called with the seconds of
-    audio just done. Raises DiskRefused where no song could be written any more.
+    audio just done and those of the whole song. Raises DiskRefused where no song could be written
+    any more.
     """
     model = separator.fingerprint()
 
     def finish(job: Job, song: "_Song", stems: Iterator[np.ndarray]) -> Record:
         begin_s = time.monotonic()
-        done = song.write(stems, lambda seconds: progress(job, seconds))
+        of_song = song.info.samples / song.info.sample_rate
+        done = song.write(stems, lambda seconds: progress(job, seconds, of_song))
         done = {"song": job.source, "name": job.name, "status": "done",
                 "fingerprint": fingerprint(job, model, settings), **done,
                 "wall_s": round(time.monotonic() - begin_s, 3), "time": _now()}

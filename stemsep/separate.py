@@ -8,7 +8,6 @@ network sees in the lowest bins what it knows, and no high frequencies are cut. 
 are left out: the same command goes on where it was stopped.
 """
 
-import math
 import sys
 import threading
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 from absl import flags
 from tqdm import tqdm
 
-from stemsep import audio, collection, command, engine, log, parallel, remote, stages
+from stemsep import collection, command, engine, log, parallel, stages
 from stemsep.collection import Manifest, Record, Settings
 from stemsep.errors import InputError
 from stemsep.jobs import Job, plan, read_list, shard, shard_numbers
@@ -28,6 +27,9 @@ from stemsep.parallel import DataParallel
 from stemsep.separator import Separator
 from stemsep.writer import format_of
 
+_BAR = ("{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} songs "
+        "[{elapsed}<{remaining}{postfix}]")
+
 
 class Report:
     """What a user sees of a collection: a progress bar, a sentence for each song that is not as
@@ -35,22 +37,28 @@ class Report:
     """
 
     def __init__(self, jobs: list[Job], settings: Settings, rate: int) -> None:
-        self._seconds = {job: seconds_of(job.source) for job in jobs}
-        self._settings, self._rates = settings, {rate}      # rates that need no word
-        self._bar = log.progress(math.ceil(sum(self._seconds.values())), "separate", unit="s")
+        self._settings, self._count = settings, len(jobs)
+        self._rates, self._written = {rate}, set[int]()     # those that need no word any more
+        self._bar = log.progress(len(jobs), "separate", unit="song")
+        self._bar.bar_format = _BAR
         self._lock, self._begin_s = threading.Lock(), time.monotonic()
-        self._done_s, self._of_song = 0.0, dict.fromkeys(jobs, 0.0)
+        self._done_s, self._songs = 0.0, 0.0
+        self._parts: dict[Job, float] = {}      # of songs under way, in seconds
         self.done = self.failed = 0
 
-    def progress(self, job: Job, seconds: float) -> None:
-        """Count seconds of a song that were just done."""
+    def progress(self, job: Job, seconds: float, of_song: float) -> None:
+        """Count seconds of a song that were just done; of_song: how many it has."""
         with self._lock:
             self._done_s += seconds
-            self._of_song[job] += seconds
-            part = min(100.0, 100 * self._of_song[job] / (self._seconds[job] or 1))
-            self._bar.set_description_str(f"{Path(job.name).name} {part:.0f} %", refresh=False)
+            self._songs += seconds / of_song
+            part = self._parts[job] = self._parts.get(job, 0.0) + seconds
+            if part >= of_song:
+                del self._parts[job]
+            self._bar.set_description_str(f"{Path(job.name).name} {100 * part / of_song:.0f} %",
+                                          refresh=False)
             self._bar.set_postfix_str(f"{self._speed():.1f} times real time", refresh=False)
-            self._bar.update(int(self._done_s) - self._bar.n)
+            # A sum of parts may be a little more than the whole.
+            self._bar.update(min(self._songs + self.failed, self._count) - self._bar.n)
 
     def ended(self, record: Record) -> None:
         """Say what is to be said of a song that has ended."""
@@ -62,19 +70,21 @@ class Report:
         self.done += 1
         rate, form = record["sample_rate"], self._settings.form
         if rate not in self._rates:
-            self._rates.add(rate)
             tell(f"{song} and others of {rate} Hz are separated at that rate; the model was "
                  "trained at another one")
-            if (written := format_of(form.names).rate(rate)) != rate:
-                tell(f"{format_of(form.names).name} has no {rate} Hz, so their stems have "
-                     f"{written}")
+        written = format_of(form.names).rate(rate)
+        if written != rate and rate not in self._written:
+            tell(f"{song} and others of {rate} Hz: their stems have {written} Hz, as "
+                 f"{Path(form.names).suffix} knows no {rate}")
+        self._rates.add(rate)
+        self._written.add(rate)
         if said := form.clipping(record["peak"]):
             tell(f"{song}: {said}")
 
     def close(self, left_out: int, times: stages.Times | None = None) -> None:
         """Print the summary; left_out: songs that were done before."""
         self._bar.close()
-        if not self._seconds:
+        if not self._count:
             print(f"nothing to do: all {left_out} songs were done already; --again separates them "
                   "once more")
             return
@@ -126,22 +136,12 @@ def separate_on_ray(jobs: list[Job], settings: Settings, *, part: str, again: bo
             for record in collection.separate_on_ray(left, settings, workers=workers,
                                                      devices=devices):
                 manifest.add(record)
-                report.progress(by_source[record["song"]], record.get("seconds", 0.0))
+                if record["status"] == "done":
+                    report.progress(by_source[record["song"]], record["seconds"], record["seconds"])
                 report.ended(record)
         finally:
             report.close(len(jobs) - len(left))
     return report.failed
-
-
-def seconds_of(source: str) -> float:
-    """Return the length of a song, or 0 for one that cannot be read, or only from afar."""
-    if remote.is_remote(source):
-        return 0.0
-    try:
-        info = audio.probe(source)
-    except InputError:
-        return 0.0
-    return info.samples / info.sample_rate
 
 
 def tell(sentence: str) -> None:
