@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -158,3 +159,58 @@ def test_songs_of_lists_patterns_and_shards(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(os.urandom(100))
     with pytest.raises(InputError, match="is no text"):
         read_list(str(tmp_path / "noise"))
+
+
+def test_a_second_run_finds_the_same_songs(tmp_path: Path) -> None:
+    """Stems that lie among the songs are none, wherever the folder of the outputs is."""
+    folder = tmp_path / "in"
+    for name in ("a.wav", "deep/b.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for output in (folder / "out", folder / "deep" / "out", tmp_path, tmp_path / "out"):
+        for argument in (str(folder), str(folder / "**" / "*.wav"), str(folder / "*" / "*.wav")):
+            jobs = plan([argument], output)
+            for job in jobs:
+                (output / job.name).mkdir(parents=True, exist_ok=True)
+                (output / job.name / "drums.wav").touch()
+            assert jobs and plan([argument], output) == jobs
+            for job in jobs:
+                (output / job.name / "drums.wav").unlink()
+    for argument in (str(folder), str(folder / "**" / "*.wav")):
+        with pytest.raises(InputError, match="is also the folder of the outputs"):
+            plan([argument], folder)
+    assert [job.name for job in plan([str(folder / "*.wav")], folder)] == ["a"]
+
+
+def test_a_second_run_finds_the_same_songs_in_a_bucket() -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("a.wav", "deep/mix.wav", "out/a/drums.wav", "x/../../y.wav"):
+        memory.pipe_file(f"/planned/{name}", b"")
+    for argument in ("memory://planned", "memory://planned/**/*.wav"):
+        names = {job.name for job in plan([argument], "memory://planned/out")}
+        assert len(names) == 3 and not any(".." in name or "drums" in name for name in names)
+    assert len(plan(["memory://planned"], "memory://elsewhere")) == 4
+    assert len(plan(["memory://planned/out"], "memory://planned")) == 1
+    with pytest.raises(InputError, match="is also the folder of the outputs"):
+        plan(["memory://planned/"], "memory://planned")
+
+
+def test_every_name_is_one_below_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                             ) -> None:
+    """Whatever is given; what cannot be looked at is separated, which says why it cannot be."""
+    monkeypatch.chdir(tmp_path)
+    Path("loop.wav").symlink_to("loop.wav")
+    fsspec.filesystem("memory").store.clear()
+    odd = ["loop.wav", "..wav", "...wav", "n" * 300 + ".wav", "a\0b.wav", "{name}.wav",
+           "memory://", "memory://nothing/", "a\u2028b.wav", "line\nfeed.wav"]
+    jobs = plan(odd, "out")
+    assert len({job.name for job in jobs}) == len(odd)
+    for job in jobs:
+        assert "/" not in job.name and job.name not in ("", ".", "..")
+
+
+def test_a_list_has_names_of_any_bytes(tmp_path: Path) -> None:
+    names = [b"a\xe9.wav", "b\u2028\x85é.wav".encode(), b"#c.wav", b"d\x0b.wav"]
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(names))
+    assert [os.fsencode(name) for name in read_list(str(tmp_path / "list"))] == [
+        names[0], names[1], names[3]]
