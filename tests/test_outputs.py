@@ -1,6 +1,8 @@
 """What is written of a song: names, formats, mixes, tags, and what goes beyond full scale."""
 
+import dataclasses
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,19 @@ def test_float_keeps_what_goes_beyond_full_scale(tmp_path: Path) -> None:
     np.testing.assert_array_equal(audio.read(files["drums"])[0], stems_SCN[0])
 
 
+@pytest.mark.parametrize("form", [Form(), Form(bits=16), Form(bits=16, clip="clamp")])
+def test_what_is_asked_for_twice_is_one_file(tmp_path: Path, form: Form) -> None:
+    """Each file holds what its name says, however stems and mixes repeat each other."""
+    form = dataclasses.replace(form, stems=("bass", "bass", "drums"),
+                               mixes=(("bass",), ("drums", "rest"), ("drums", "rest"), ("rest",)))
+    stems_SCN = waves(3000)
+    files, _ = write(tmp_path, stems_SCN, form)
+    assert list(files) == ["bass", "drums", "drums+rest", "rest"]
+    for label, path in files.items():
+        expected = sum(stems_SCN[STEMS.index(stem)] for stem in label.split("+"))
+        np.testing.assert_allclose(audio.read(path)[0], expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_tags_go_with_the_stems(tmp_path: Path, suffix: str) -> None:
     tags = {"title": "Schön", "artist": "Jemand", "date": "1999", "genre": "Rock"}
@@ -127,10 +142,41 @@ def test_a_full_disk_leaves_no_stem(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_disk_that_fills_up_is_told_whenever_it_does(tmp_path: Path) -> None:
+    """What is kept for later may still be in memory when the disk is full."""
+    for samples in (100, 17000, 30000):
+        with trees.small_disk(), pytest.raises(audio.DiskRefused, match="free some space"):
+            resource.setrlimit(resource.RLIMIT_FSIZE,
+                               (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            write(tmp_path, waves(samples), Form(bits=16))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_name_that_cannot_be_is_no_full_disk(tmp_path: Path) -> None:
+    """Another song would fare better; one of the longest names is written."""
+    (tmp_path / "file").touch()
+    (tmp_path / "drums.wav").mkdir()
+    for path in (tmp_path / ("n" * 252 + ".wav"), tmp_path / "file" / "x.wav",
+                 tmp_path / "drums.wav"):
+        for form in (Form(), Form(bits=16)):
+            with pytest.raises(InputError, match="cannot be written.*another") as told:
+                write_song(iter([waves(10)[:1]]), [path], np.ones((1, 1)), form, sample_rate=RATE,
+                           channels=2, samples=10, tags={})
+            assert not isinstance(told.value, audio.DiskRefused)
+    longest = [tmp_path / (letter + "n" * 250 + ".wav") for letter in "ab"]
+    write_song(iter([waves(10)[:2]]), longest, np.eye(2), Form(bits=16), sample_rate=RATE,
+               channels=2, samples=10, tags={})
+    assert all(audio.probe(path).samples == 10 for path in longest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["drums.wav", "file", *(path.name for path in longest)])
+
+
 @pytest.mark.parametrize("settings, words", [
     ({"names": "{stem}.wav"}, "lacks {name}"), ({"names": "{name}.wav"}, "lacks {stem}"),
     ({"names": "{nam}/{stem}.wav"}, "no field 'nam'; did you mean 'name'"),
     ({"names": "{name/{stem}.wav"}, "--names"), ({"names": "/{name}/{stem}.wav"}, "leaves the"),
+    ({"names": "{name}/{stem}.m4a"}, "no format '.m4a'"), ({"names": "{name}/{stem}"}, "no format"),
+    ({"names": "{name!r}/{stem}.wav"}, "fields with"),
     ({"names": "../{name}/{stem}.wav"}, "leaves the folder"), ({"stems": ("drum",)}, "no stem 'dr"),
     ({"mixes": (("drums", "vocals"),)}, "no stem 'vocals'"), ({"quality": 1.5}, "from 0 to 1"),
     ({"names": "{name}/{stem}.flac", "bits": 32}, "FLAC cannot be written with 32 bits"),
