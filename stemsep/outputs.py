@@ -14,7 +14,7 @@ import numpy as np
 
 from stemsep.errors import InputError
 from stemsep.section import unknown
-from stemsep.writer import Writer, check_bits, format_of, refusal
+from stemsep.writer import FORMATS, Writer, check_bits, format_of, refusal
 
 CLIPS = ("rescale", "clamp", "keep")
 NAMES = "{name}/{stem}.wav"
@@ -84,21 +84,30 @@ class Form:
 
     def files(self, name: str, stems: Sequence[str]) -> dict[str, str]:
         """Return the file of each stem and mix of a song, below the folder of the outputs."""
-        labels = [*(self.stems or stems), *("+".join(mix) for mix in self.mixes)]
-        return {label: self.names.format(name=name, stem=label) for label in labels}
+        return {label: self.names.format(name=name, stem=label) for label in self._parts(stems)}
 
     def weights(self, stems: Sequence[str]) -> np.ndarray:
         """Return which stems make up each file, float32 [files, stems]."""
-        parts = [*((stem,) for stem in self.stems or stems), *self.mixes]
+        parts = self._parts(stems).values()
         return np.array([[stem in part for stem in stems] for part in parts], np.float32)
+
+    def _parts(self, stems: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the stems of each file by its label: what is asked for twice is one file."""
+        return {**{stem: (stem,) for stem in self.stems or stems},
+                **{"+".join(mix): mix for mix in self.mixes}}
 
 
 def check_names(names: str, needed: Sequence[str] = ("name", "stem")) -> None:
     """Raise InputError for a template under which files would meet, or that is none."""
     try:
-        fields = [field for _, field, _, _ in string.Formatter().parse(names) if field is not None]
+        parsed = [part for part in string.Formatter().parse(names) if part[1] is not None]
     except ValueError as error:
         raise InputError(f"--names {names}: {error}; write it as {NAMES!r}") from error
+    if any(spec or conversion for _, _, spec, conversion in parsed):
+        raise InputError(f"--names {names}: has fields with ':' or '!'; write it as {NAMES!r}")
+    if (suffix := Path(names).suffix.lower()) not in FORMATS:
+        raise InputError(unknown(f"--names {names}: there is no format", suffix, FORMATS))
+    fields = [str(field) for _, field, _, _ in parsed]
     for field in fields:
         if field not in ("name", "stem"):
             raise InputError(unknown(f"--names {names}: there is no field", field,
@@ -177,25 +186,27 @@ class _Held:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self._folder)
         except OSError as error:
-            raise self._refused(error) from error
+            raise refusal(self._folder, error) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            pass        # what a full disk did not take was told already, or is not needed any more
 
     def append(self, waves_OCN: np.ndarray) -> None:
         try:
             self._file.write(np.moveaxis(waves_OCN, -1, 0).astype(np.float32).tobytes())
         except OSError as error:
-            raise self._refused(error) from error
+            raise refusal(self._folder, error) from error
 
     def again(self) -> Iterator[np.ndarray]:
         """Yield all of it, in blocks."""
-        self._file.flush()
-        self._file.seek(0)
+        try:
+            self._file.seek(0)      # which writes what is still in memory
+        except OSError as error:
+            raise refusal(self._folder, error) from error
         row = int(np.prod(self._shape)) * 4
         while data := self._file.read(self._BLOCK * row):
             yield np.moveaxis(np.frombuffer(data, np.float32).reshape(-1, *self._shape), 0, -1)
-
-    def _refused(self, error: OSError) -> InputError:
-        return refusal(self._folder, error, str(error.strerror))

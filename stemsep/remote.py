@@ -32,9 +32,16 @@ def listing(address: str, suffixes: frozenset[str]) -> list[tuple[str, str]]:
             if Path(file).suffix.lower() in suffixes and not Path(file).name.startswith("."))
 
 
+def full(address: str) -> str:
+    """Return an address as `listing` writes it."""
+    with _told(address):
+        system, path = _system(address)
+        return str(system.unstrip_protocol(path))
+
+
 def fetch(address: str, folder: Path) -> Path:
     """Copy a file to a folder and return its path; raises InputError where it is not there."""
-    path = folder / address.rsplit("/", 1)[-1]
+    path = folder / "song"      # an address may be of what is no name of a file
     with _told(address):
         system, source = _system(address)
         with system.open(source, "rb") as file, open(path, "wb") as copy:

@@ -3,6 +3,7 @@ Vorbis, Opus and MP3, all through libsndfile.
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ import soundfile
 from stemsep.errors import InputError
 from stemsep.resampling import Resampler
 
+# What the system says against a path, and not against writing.
+_OF_THE_PATH = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
+                          errno.EINVAL, errno.EILSEQ, errno.ELOOP))
 _WAV_BYTES = (1 << 32) - (1 << 16)  # what a WAV file's 32-bit sizes can count, less its header
-# What the system says of a name: another file may have a better one.
-_OF_THE_NAME = (0, errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ)
 # The tags that libsndfile knows, by its names.
 TAGS = ("title", "artist", "album", "date", "genre", "tracknumber", "comment", "copyright",
         "license")
@@ -76,8 +78,8 @@ class Writer:
     the format has. Whole numbers clip at full scale. quality: of a lossy format, 0 to 1. samples:
     the expected length a channel; RF64 is written where WAV cannot hold that much. tags: as TAGS.
     A rate that MP3 or Opus does not know is resampled to the next higher one. Folders on the way
-    are made. A full disk and a forbidden folder raise DiskRefused, a WAV file over 4 GiB and what
-    the format cannot hold InputError; both name the file.
+    are made. A full disk and a forbidden folder raise DiskRefused; a name that the disk cannot
+    have, a WAV file over 4 GiB and what the format cannot hold InputError; both name the file.
     """
 
     def __init__(self, path: str | os.PathLike, sample_rate: int, channels: int, *,
@@ -90,7 +92,7 @@ class Writer:
             raise InputError(f"{path}: {self.format.name} holds at most {self.format.rates[-1]} Hz "
                              f"and {self.format.channels} channels, not {sample_rate} Hz and "
                              f"{channels}; write WAV")
-        self._partial = self.path.with_name(f".{self.path.name}.part")
+        self._partial = self.path.with_name(_partial(self.path.name))
         self._frame_bytes = channels * bits // 8
         large = self.format is WAV and samples * self._frame_bytes > _WAV_BYTES
         self._limited = self.format is WAV and not large
@@ -102,7 +104,7 @@ class Writer:
         lossy = {"compression_level": 1 - quality} if self.format.lossy else {}
         try:
             if self.path.is_dir():
-                raise IsADirectoryError(0, "it is a folder")
+                raise IsADirectoryError(errno.EISDIR, "it is a folder")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._raw = open(self._partial, "wb+")
             self._file = soundfile.SoundFile(
@@ -166,9 +168,9 @@ class Writer:
 
     def _fail(self, error: Exception) -> None:
         """Remove what was written and raise the InputError for `error`."""
-        reason = error.strerror if isinstance(error, OSError) else self._reason()
+        reason = "" if isinstance(error, OSError) else self._reason()
         self._discard()
-        raise refusal(self.path, error, str(reason)) from error
+        raise refusal(self.path, error, reason) from error
 
     def _reason(self) -> str:
         """Return the system's words for a failed write; libsndfile keeps only that it failed."""
@@ -191,13 +193,22 @@ class Writer:
         self._partial.unlink(missing_ok=True)
 
 
-def refusal(path: str | os.PathLike, error: Exception, reason: str) -> InputError:
-    """Return what to raise where a file cannot be written: DiskRefused, unless its name is at
-    fault.
+def _partial(name: str) -> str:
+    """Return the name of a file that is not complete; that of a file may already be the longest."""
+    partial = f".{name}.part"
+    if len(os.fsencode(partial)) <= 255:
+        return partial
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.part"
+
+
+def refusal(path: Path, error: Exception, reason: str = "") -> InputError:
+    """Return the error to raise where a path cannot be written: DiskRefused, but where the path
+    itself is at fault, so that another one would do.
     """
-    if isinstance(error, OSError) and error.errno in _OF_THE_NAME:
-        return InputError(f"{path}: cannot be written ({reason}); rename the song, or what is in "
-                          "its way")
+    reason = reason or getattr(error, "strerror", None) or str(error)
+    if isinstance(error, OSError) and error.errno in _OF_THE_PATH:
+        return InputError(f"{path}: cannot be written ({reason}); give it another name, or choose "
+                          "another folder")
     return DiskRefused(f"{path}: cannot be written ({reason}); free some space, or choose a folder "
                        "that you may write to")
 

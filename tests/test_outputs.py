@@ -1,9 +1,12 @@
 """What is written of a song: names, formats, mixes, tags, and what goes beyond full scale."""
 
+import dataclasses
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -109,6 +112,19 @@ def test_float_keeps_what_goes_beyond_full_scale(tmp_path: Path) -> None:
     np.testing.assert_array_equal(audio.read(files["drums"])[0], stems_SCN[0])
 
 
+@pytest.mark.parametrize("form", [Form(), Form(bits=16), Form(bits=16, clip="clamp")])
+def test_what_is_asked_for_twice_is_one_file(tmp_path: Path, form: Form) -> None:
+    """Each file holds what its name says, however stems and mixes repeat each other."""
+    form = dataclasses.replace(form, stems=("bass", "bass", "drums"),
+                               mixes=(("bass",), ("drums", "rest"), ("drums", "rest"), ("rest",)))
+    stems_SCN = waves(3000)
+    files, _ = write(tmp_path, stems_SCN, form)
+    assert list(files) == ["bass", "drums", "drums+rest", "rest"]
+    for label, path in files.items():
+        expected = sum(stems_SCN[STEMS.index(stem)] for stem in label.split("+"))
+        np.testing.assert_allclose(audio.read(path)[0], expected, atol=1e-4)
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
 def test_tags_go_with_the_stems(tmp_path: Path, suffix: str) -> None:
     tags = {"title": "Schön", "artist": "Jemand", "date": "1999", "genre": "Rock"}
@@ -126,10 +142,41 @@ def test_a_full_disk_leaves_no_stem(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_disk_that_fills_up_is_told_whenever_it_does(tmp_path: Path) -> None:
+    """What is kept for later may still be in memory when the disk is full."""
+    for samples in (100, 17000, 30000):
+        with trees.small_disk(), pytest.raises(audio.DiskRefused, match="free some space"):
+            resource.setrlimit(resource.RLIMIT_FSIZE,
+                               (10, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            write(tmp_path, waves(samples), Form(bits=16))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_name_that_cannot_be_is_no_full_disk(tmp_path: Path) -> None:
+    """Another song would fare better; one of the longest names is written."""
+    (tmp_path / "file").touch()
+    (tmp_path / "drums.wav").mkdir()
+    for path in (tmp_path / ("n" * 252 + ".wav"), tmp_path / "file" / "x.wav",
+                 tmp_path / "drums.wav"):
+        for form in (Form(), Form(bits=16)):
+            with pytest.raises(InputError, match="cannot be written.*another") as told:
+                write_song(iter([waves(10)[:1]]), [path], np.ones((1, 1)), form, sample_rate=RATE,
+                           channels=2, samples=10, tags={})
+            assert not isinstance(told.value, audio.DiskRefused)
+    longest = [tmp_path / (letter + "n" * 250 + ".wav") for letter in "ab"]
+    write_song(iter([waves(10)[:2]]), longest, np.eye(2), Form(bits=16), sample_rate=RATE,
+               channels=2, samples=10, tags={})
+    assert all(audio.probe(path).samples == 10 for path in longest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        ["drums.wav", "file", *(path.name for path in longest)])
+
+
 @pytest.mark.parametrize("settings, words", [
     ({"names": "{stem}.wav"}, "lacks {name}"), ({"names": "{name}.wav"}, "lacks {stem}"),
     ({"names": "{nam}/{stem}.wav"}, "no field 'nam'; did you mean 'name'"),
     ({"names": "{name/{stem}.wav"}, "--names"), ({"names": "/{name}/{stem}.wav"}, "leaves the"),
+    ({"names": "{name}/{stem}.m4a"}, "no format '.m4a'"), ({"names": "{name}/{stem}"}, "no format"),
+    ({"names": "{name!r}/{stem}.wav"}, "fields with"),
     ({"names": "../{name}/{stem}.wav"}, "leaves the folder"), ({"stems": ("drum",)}, "no stem 'dr"),
     ({"mixes": (("drums", "vocals"),)}, "no stem 'vocals'"), ({"quality": 1.5}, "from 0 to 1"),
     ({"names": "{name}/{stem}.flac", "bits": 32}, "FLAC cannot be written with 32 bits"),
@@ -158,3 +205,58 @@ def test_songs_of_lists_patterns_and_shards(tmp_path: Path) -> None:
     (tmp_path / "noise").write_bytes(os.urandom(100))
     with pytest.raises(InputError, match="is no text"):
         read_list(str(tmp_path / "noise"))
+
+
+def test_a_second_run_finds_the_same_songs(tmp_path: Path) -> None:
+    """Stems that lie among the songs are none, wherever the folder of the outputs is."""
+    folder = tmp_path / "in"
+    for name in ("a.wav", "deep/b.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    for output in (folder / "out", folder / "deep" / "out", tmp_path, tmp_path / "out"):
+        for argument in (str(folder), str(folder / "**" / "*.wav"), str(folder / "*" / "*.wav")):
+            jobs = plan([argument], output)
+            for job in jobs:
+                (output / job.name).mkdir(parents=True, exist_ok=True)
+                (output / job.name / "drums.wav").touch()
+            assert jobs and plan([argument], output) == jobs
+            for job in jobs:
+                (output / job.name / "drums.wav").unlink()
+    for argument in (str(folder), str(folder / "**" / "*.wav")):
+        with pytest.raises(InputError, match="is also the folder of the outputs"):
+            plan([argument], folder)
+    assert [job.name for job in plan([str(folder / "*.wav")], folder)] == ["a"]
+
+
+def test_a_second_run_finds_the_same_songs_in_a_bucket() -> None:
+    memory = fsspec.filesystem("memory")
+    for name in ("a.wav", "deep/mix.wav", "out/a/drums.wav", "x/../../y.wav"):
+        memory.pipe_file(f"/planned/{name}", b"")
+    for argument in ("memory://planned", "memory://planned/**/*.wav"):
+        names = {job.name for job in plan([argument], "memory://planned/out")}
+        assert len(names) == 3 and not any(".." in name or "drums" in name for name in names)
+    assert len(plan(["memory://planned"], "memory://elsewhere")) == 4
+    assert len(plan(["memory://planned/out"], "memory://planned")) == 1
+    with pytest.raises(InputError, match="is also the folder of the outputs"):
+        plan(["memory://planned/"], "memory://planned")
+
+
+def test_every_name_is_one_below_the_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                             ) -> None:
+    """Whatever is given; what cannot be looked at is separated, which says why it cannot be."""
+    monkeypatch.chdir(tmp_path)
+    Path("loop.wav").symlink_to("loop.wav")
+    fsspec.filesystem("memory").store.clear()
+    odd = ["loop.wav", "..wav", "...wav", "n" * 300 + ".wav", "a\0b.wav", "{name}.wav",
+           "memory://", "memory://nothing/", "a\u2028b.wav", "line\nfeed.wav"]
+    jobs = plan(odd, "out")
+    assert len({job.name for job in jobs}) == len(odd)
+    for job in jobs:
+        assert "/" not in job.name and job.name not in ("", ".", "..")
+
+
+def test_a_list_has_names_of_any_bytes(tmp_path: Path) -> None:
+    names = [b"a\xe9.wav", "b\u2028\x85é.wav".encode(), b"#c.wav", b"d\x0b.wav"]
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbf" + b"\r\n".join(names))
+    assert [os.fsencode(name) for name in read_list(str(tmp_path / "list"))] == [
+        names[0], names[1], names[3]]
