@@ -1,5 +1,6 @@
 """A model that takes songs apart: one wave, a stream of blocks, or many songs at once."""
 
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -186,24 +187,39 @@ class Separator:
         finishing work at the same time. Yields each item with what `finish` returned, or the
         exception that ended it.
 
-        open_item: makes an item's `Passage`; finish: is given that and its stems as they come, and
-        raised what opening or reading raised. Both run in threads. times: the seconds of the stages
-        "decode", "device" and "encode" are added there.
+        open_item: makes an item's `Passage`, which is closed in any case; finish: is given that and
+        its stems as they come, and raised what opening or reading raised. Both run in threads.
+        times: the seconds of the stages "decode", "device" and "encode" are added there.
         """
-        passages: dict[int, Song] = {}       # by id(item), while it is under way
+        entries = ((item, list[Song]()) for item in items)      # items may be equal, these are not
+        opened: dict[int, Song] = {}        # by id, until it is closed
 
-        def read(item: Tag) -> Iterator[tuple[int, np.ndarray]]:
-            passages[id(item)] = opened = open_item(item)
-            yield from opened.rows()
+        def read(entry: tuple[Tag, list[Song]]) -> Iterator[tuple[int, np.ndarray]]:
+            song = open_item(entry[0])
+            opened[id(song)] = song
+            entry[1].append(song)
+            yield from song.rows()
 
-        def write(item: Tag, rows: Iterator[tuple[int, np.ndarray]]) -> Any:
-            first = next(rows, None)        # raises what opening raised
-            passage = passages.pop(id(item))
-            return finish(item, passage, passage.stems(itertools.chain(
-                [] if first is None else [first], rows)))
+        def write(entry: tuple[Tag, list[Song]], rows: Iterator[tuple[int, np.ndarray]]) -> Any:
+            item, held = entry
+            try:
+                first = next(rows, None)        # raises what opening raised
+                return finish(item, held[0], held[0].stems(itertools.chain(
+                    [] if first is None else [first], rows)))
+            finally:
+                if held:
+                    opened.pop(id(held[0])).close()
 
-        return stages.conveyed(items, read, lambda rows: self.through(rows, times=times), write,
-                               depth=2 * self._batch, readers=readers, writers=writers, times=times)
+        work = stages.conveyed(
+            entries, read, lambda rows: self.through(rows, times=times), write,
+            depth=2 * self._batch, readers=readers, writers=writers, times=times)
+        try:
+            with contextlib.closing(work):
+                for (item, _), result in work:
+                    yield item, result
+        finally:
+            for song in opened.values():        # the work was given up
+                song.close()
 
     def separate_file(self, path: str | Path, output: str | Path, *,
                       form: Form = Form(names="{stem}.wav"),
@@ -366,6 +382,9 @@ class Passage:
             for shift, window_CTF in enumerate(turn):
                 if window_CTF is not None:
                     yield shift, np.moveaxis(window_CTF, 0, -1)
+
+    def close(self) -> None:
+        """Let go of what the song holds beside memory: nothing, of blocks that are given."""
 
     def _windows(self, mixture: stream.Mixture) -> Iterator[np.ndarray]:
         heard = (np.repeat(block, 2, 0) for block in mixture) if self._doubled else mixture

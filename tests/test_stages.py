@@ -1,6 +1,7 @@
 """Stages that run at the same time: what they make is what they would make one after the other."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +57,46 @@ def test_what_goes_wrong_costs_one_item() -> None:
     assert (done["b"], done["c"], done["e"]) == ("b:", "c:C0", "e:E0,E1")
 
 
+def test_equal_items_are_each_its_own() -> None:
+    """Two that are one object and both fail, the second after a row: each has its own error."""
+    fault = iter([InputError("one"), InputError("two"), None])
+
+    def failing(item: str) -> Iterator[str]:
+        yield item
+        if (error := next(fault)) is not None:
+            raise error
+
+    done = conveyed(["x", "x", "x"], failing, louder, joined, depth=9, readers=1)
+    assert [str(result) for _, result in done] == ["one", "two", "x:X"]
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_an_interrupt_waits_for_what_is_being_finished(
+    monkeypatch: pytest.MonkeyPatch, writers: int
+) -> None:
+    """Ctrl-C arrives while the oldest item is waited for: it is not left half finished."""
+    before, finished = threading.active_count(), []
+    join, interrupted = threading.Thread.join, threading.Event()
+
+    def interrupt_once(thread: threading.Thread, timeout: float | None = None) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    def slow(item: str, rows: Iterator[str]) -> None:
+        list(rows)
+        interrupted.wait(60)
+        time.sleep(0.2)
+        finished.append(item)
+
+    work = conveyed("ab", read, louder, slow, depth=2, writers=writers)
+    monkeypatch.setattr(threading.Thread, "join", interrupt_once)
+    with pytest.raises(KeyboardInterrupt):
+        next(work)
+    assert "a" in finished and threading.active_count() == before
+
+
 def test_stages_run_at_the_same_time() -> None:
     """The second item is read before the first is finished: else this would wait for ever."""
     second_is_read = threading.Event()
@@ -108,7 +149,7 @@ def test_threads_end_when_the_work_is_given_up() -> None:
 
     work = conveyed(LENGTHS, read, louder, finish, depth=1, writers=1)
     assert next(work)[0] == "a"     # the others are under way
-    work.close()                # type: ignore[attr-defined]
+    work.close()
     assert threading.active_count() == before
     assert set(told) <= {Cancelled}
 
