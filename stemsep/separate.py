@@ -46,8 +46,10 @@ class Report:
         with self._lock:
             self._done_s += seconds
             self._of_song[job] += seconds
-            part = min(100.0, 100 * self._of_song[job] / (self._seconds[job] or 1))
-            self._bar.set_description_str(f"{Path(job.name).name} {part:.0f} %", refresh=False)
+            of_s = self._seconds[job]       # 0: from afar nobody knows
+            part = f"{min(100.0, 100 * self._of_song[job] / of_s):.0f} %" if of_s else (
+                f"{self._of_song[job]:.0f} s")
+            self._bar.set_description_str(f"{Path(job.name).name} {part}", refresh=False)
             self._bar.set_postfix_str(f"{self._speed():.1f} times real time", refresh=False)
             self._bar.update(int(self._done_s) - self._bar.n)
 
@@ -73,6 +75,10 @@ class Report:
     def close(self, left_out: int, times: stages.Times | None = None) -> None:
         """Print the summary."""
         self._bar.close()
+        if not self._seconds:
+            print(f"nothing is left to do: {left_out} were done already (--again separates them "
+                  "once more)" if left_out else "nothing is to do: this part has no songs")
+            return
         wall_s = time.monotonic() - self._begin_s
         line = (f"{self.done} of {self.done + self.failed} songs separated: {self._done_s:.0f} s "
                 f"of audio in {wall_s:.0f} s, {self._speed():.1f} times real time")
@@ -133,7 +139,7 @@ def seconds_of(source: str) -> float:
         return 0.0
     try:
         info = audio.probe(source)
-    except InputError:
+    except Exception:       # whatever it is, separating the song says so
         return 0.0
     return info.samples / info.sample_rate
 
