@@ -27,7 +27,7 @@ SUFFIXES = frozenset((
     ".rf64", ".w64", ".m4a", ".mp4", ".aac", ".wma",
 ))
 
-_RATES = (1000, 768000)     # of what is audio, in Hz
+RATES = (1000, 768000)     # of what is audio, in Hz
 _DENSE = 16             # samples a byte that call for a closer look; silence in FLAC has more
 
 
@@ -230,7 +230,7 @@ def _known(raw: Any) -> Any:
 def _span(file: Any, source: Source) -> tuple[int, int]:
     """Return the first sample of a file or clip and the one past its last."""
     total = _length(file, source)
-    low, high = _RATES
+    low, high = RATES
     if not low <= file.samplerate <= high:
         raise InputError(f"{source}: its header says {file.samplerate} Hz, and audio has {low} to "
                          f"{high}; export the file again")
@@ -286,5 +286,5 @@ def _check_block(wave_NC: np.ndarray, path: Source, first: int, wanted: int) -> 
                          "again")
 
 
-__all__ = ["SUFFIXES", "SURROUND", "AudioInfo", "Clip", "DiskRefused", "Source", "Writer", "blocks",
-           "probe", "read", "remap", "resample", "resampled", "tags"]
+__all__ = ["RATES", "SUFFIXES", "SURROUND", "AudioInfo", "Clip", "DiskRefused", "Source", "Writer",
+           "blocks", "probe", "read", "remap", "resample", "resampled", "tags"]

@@ -1,36 +1,31 @@
 """Collections of songs: separated with what is done already left out, and a line in a manifest for
-each song that is done or failed.
-
-OUTPUT/manifest.jsonl is written as songs end, so whatever ends the work, the same command goes on
-with what is missing.
+each song that is done or failed, so that the same command goes on with what is missing.
 """
 
-import fcntl
 import functools
 import hashlib
-import json
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from stemsep import audio, engine, remote, stages
 from stemsep.errors import InputError
 from stemsep.jobs import Job
+from stemsep.manifest import Manifest, Record
 from stemsep.outputs import Form, write_song
 from stemsep.separator import Passage, Quality, Separator
 
-_SEND_S = 10.0      # between two copies of a manifest to a bucket, where no file can be appended to
+_READERS = 8        # songs read at once, at most: each keeps two batches of windows
 _CHUNK = 16         # songs that a worker of a cluster gets at once
 
-Record = dict[str, Any]
 Progress = Callable[[Job, float, float], Any]
 
 
@@ -52,95 +47,17 @@ class Settings:
         return separator
 
 
-class Manifest:
-    """What was separated into a folder or bucket: a line of JSON each song, in the order in which
-    they ended; of a song that has several, the last one counts.
-
-    part: "2/8" of a collection that several machines share has a file of its own. Raises InputError
-    where another process writes to the same. All parts are read.
-    """
-
-    def __init__(self, output: str, part: str = "") -> None:
-        name = f"manifest.{part.replace('/', '-of-')}.jsonl" if part else "manifest.jsonl"
-        self._place = f"{output.rstrip('/')}/{name}"
-        self._output = output
-        self._lock = threading.Lock()
-        self._text, self._sent_s = "", 0.0
-        self._file: TextIO | None = None
-        self._done = {record["song"]: record for record in self._read() if "song" in record}
-
-    def __enter__(self) -> "Manifest":
-        if remote.is_remote(self._place):
-            self._text = remote.read_text(self._place)
-            return self
-        Path(self._place).parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._place, "a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.close()
-            raise InputError(f"{self._place}: another process separates into this folder; wait "
-                             "until it has ended, give another --output, or --shard to "
-                             "both") from error
-        if self._file.tell():       # a line that a killed process left is ended
-            self._file.seek(self._file.tell() - 1)
-            if self._file.read(1) != "\n":
-                self._file.write("\n")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-        elif self._text:
-            remote.write_text(self._place, self._text)
-
-    def add(self, record: Record) -> None:
-        """Write a line, from any thread."""
-        with self._lock:
-            line = json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
-            if self._file is not None:
-                self._file.write(line)
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                return
-            self._text += line
-            if time.monotonic() - self._sent_s > _SEND_S:
-                remote.write_text(self._place, self._text)
-                self._sent_s = time.monotonic()
-
-    def has(self, job: Job, fingerprint: str) -> bool:
-        """Whether a song is done: of the same file, model and settings, with all files there."""
-        record = self._done.get(job.source, {})
-        return (record.get("fingerprint") == fingerprint and record.get("status") == "done"
-                and all(_size(f"{self._output.rstrip('/')}/{file}") == size
-                        for file, size in record["bytes"].items()))
-
-    def _read(self) -> Iterator[Record]:
-        if remote.is_remote(self._output):
-            texts = [remote.read_text(file) for file, _ in
-                     remote.listing(f"{self._output.rstrip('/')}/manifest*", frozenset([".jsonl"]))]
-        else:
-            texts = [path.read_text(encoding="utf-8", errors="replace")
-                     for path in sorted(Path(self._output).glob("manifest*.jsonl"))]
-        for line in "\n".join(texts).splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:      # cut short by what killed its writer
-                continue
-            if isinstance(record, dict):
-                yield record
-
-
 def fingerprint(job: Job, model: str, settings: Settings) -> str:
     """Return what the stems of a song follow from: its file, by size and time, the model and the
-    settings.
+    settings, but the batch, which changes nothing.
     """
     if remote.is_remote(job.source):
         stamp = remote.stamp(job.source)
     else:
         facts = os.stat(job.source)
         stamp = repr([facts.st_size, facts.st_mtime_ns])
-    said = [stamp, job.name, model, asdict(settings.quality), asdict(settings.form)]
+    said = [stamp, job.name, model, asdict(replace(settings.quality, batch=None)),
+            asdict(settings.form)]
     return hashlib.sha256(repr(said).encode()).hexdigest()[:24]
 
 
@@ -150,7 +67,7 @@ def unfinished(jobs: Iterable[Job], manifest: Manifest, model: str,
     def done(job: Job) -> bool:
         try:
             return manifest.has(job, fingerprint(job, model, settings))
-        except (OSError, InputError):
+        except (OSError, ValueError):
             return False
 
     return [job for job in jobs if not done(job)]
@@ -176,13 +93,14 @@ def separate_jobs(
         of_song = song.info.samples / song.info.sample_rate
         done = song.write(stems, lambda seconds: progress(job, seconds, of_song))
         done = {"song": job.source, "name": job.name, "status": "done",
-                "fingerprint": fingerprint(job, model, settings), **done,
+                "fingerprint": song.fingerprint, **done,
                 "wall_s": round(time.monotonic() - begin_s, 3), "time": _now()}
         record(done)
         return done
 
-    each = separator.each(jobs, functools.partial(_Song, separator, settings), finish,
-                          readers=max(2, engine.cores() // 2), times=times)
+    readers = min(_READERS, max(2, engine.cores() // 2))
+    each = separator.each(jobs, functools.partial(_Song, separator, model, settings), finish,
+                          readers=readers, times=times)
     with closing(each):     # whatever ends this ends its threads
         for job, result in each:
             if isinstance(result, audio.DiskRefused):
@@ -196,26 +114,27 @@ def separate_jobs(
 class _Song(Passage):
     """A file on its way through a separator to the files of its stems."""
 
-    def __init__(self, separator: Separator, settings: Settings, job: Job) -> None:
-        self._job, self._settings = job, settings
+    def __init__(self, separator: Separator, model: str, settings: Settings, job: Job) -> None:
+        self._job, self._settings, self._stems = job, settings, separator.stems
         self._stack = ExitStack()       # the folder of what was fetched, and of what will be sent
         try:
             path = Path(job.source)
             if remote.is_remote(job.source):
                 path = remote.fetch(job.source, self._folder())
-            self.info = audio.probe(path)
-            self.tags = audio.tags(path)
-            form = settings.form
-            super().__init__(separator, audio.blocks(path, 1 << 16), self.info.sample_rate,
-                             self.info.channels, residual=form.residual, grid=form.grid,
-                             name=job.source)
-            self._stems = separator.stems
-        except BaseException as error:
+            with _named(path, job):
+                self.info, self.tags = audio.probe(path), audio.tags(path)
+            # Of the file that is read: another one may take its place meanwhile.
+            self.fingerprint = fingerprint(job, model, settings)
+            super().__init__(separator, self._blocks(path), self.info.sample_rate,
+                             self.info.channels, residual=settings.form.residual,
+                             grid=settings.form.grid, name=job.source)
+        except BaseException:
             self.close()
-            # What was fetched is known to the user by its address.
-            if isinstance(error, InputError) and remote.is_remote(job.source):
-                raise InputError(str(error).replace(str(path), job.source)) from error
             raise
+
+    def _blocks(self, path: Path) -> Iterator[np.ndarray]:
+        with _named(path, self._job):
+            yield from audio.blocks(path, 1 << 16)
 
     def write(self, stems: Iterator[np.ndarray], progress: Callable[[float], Any]) -> Record:
         """Write the stems and return what was written; see `separate_jobs`."""
@@ -246,6 +165,17 @@ class _Song(Passage):
 
     def _folder(self) -> Path:
         return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="stemsep-")))
+
+
+@contextmanager
+def _named(path: Path, job: Job) -> Iterator[None]:
+    """What is wrong with a song that was fetched is told of its address, which the user knows."""
+    try:
+        yield
+    except InputError as error:
+        if not remote.is_remote(job.source):
+            raise
+        raise InputError(str(error).replace(str(path), job.source)) from error
 
 
 @functools.lru_cache(maxsize=1)
@@ -290,12 +220,5 @@ def _failed(job: Job, error: Exception) -> Record:
             "time": _now()}
 
 
-def _size(place: str) -> int | None:
-    if remote.is_remote(place):
-        return remote.size(place)
-    path = Path(place)
-    return path.stat().st_size if path.is_file() else None
-
-
 def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")    # to be compared as text

@@ -112,6 +112,9 @@ def describe(problem: OSError) -> str:
         errno.EPERM: "check its permissions",
         errno.ENOSPC: "free some space and run the same command again",
         errno.EROFS: "choose a place to write to",
+        errno.ENOTDIR: "a file is where a folder should be; choose another path",
+        errno.EEXIST: "a file is where a folder should be; choose another path",
+        errno.EISDIR: "name a file in it",
     }.get(problem.errno or 0)
     where = f"{problem.filename}: " if problem.filename else ""
     return f"{where}{problem.strerror or problem}" + (f"; {remedy}" if remedy else "")

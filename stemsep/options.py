@@ -1,5 +1,7 @@
 """The flags of separation, which several commands share."""
 
+import sys
+
 from absl import flags
 
 from stemsep.outputs import CLIPS, NAMES, Form
@@ -19,6 +21,13 @@ def define_quality() -> None:
     flags.DEFINE_enum(
         "highs", "masks", HIGHS, "above the band of training: as the highest bins known, or all to "
         "the stem that is the rest")
+    _shown("overlap", "batch", "shifts", "wiener", "highs")
+
+
+def _shown(*names: str) -> None:
+    """Have --help of the command show these flags, which a module of its own defines."""
+    for name in names:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
 
 
 def quality() -> Quality:
@@ -44,6 +53,7 @@ def define_form() -> None:
     flags.DEFINE_enum(
         "clip", None, CLIPS, "what becomes of stems beyond full scale: all of a song quieter, cut "
         "off, or kept (float only); default: kept in float, else quieter")
+    _shown("names", "stems", "mix", "residual", "bits", "quality", "clip")
 
 
 def form() -> Form:

@@ -2,6 +2,7 @@
 and what becomes of samples beyond full scale.
 """
 
+import math
 import string
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -144,7 +145,10 @@ def write_song(
             # As they are where each file is one stem: a product would round.
             waves_OCN = stems_SCN if _plain(weights) else np.einsum(
                 "os,scn->ocn", weights, stems_SCN)
-            peak = max(peak, float(np.abs(waves_OCN).max()))
+            peak = max(float(np.abs(waves_OCN).max()), peak)
+            if not math.isfinite(peak):
+                raise InputError(f"{files[0]}: the network gave what is not a number; the song may "
+                                 "be far too loud, or the checkpoint no good")
             if held is not None:
                 held.append(waves_OCN)
             else:

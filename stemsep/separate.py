@@ -8,12 +8,14 @@ network sees in the lowest bins what it knows, and no high frequencies are cut. 
 are left out: the same command goes on where it was stopped.
 """
 
+import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from tqdm import tqdm
@@ -60,14 +62,22 @@ class Report:
             # A sum of parts may be a little more than the whole.
             self._bar.update(min(self._songs + self.failed, self._count) - self._bar.n)
 
+    def counting(self, write: Callable[[Record], Any]) -> Callable[[Record], None]:
+        """Return a call that writes a record and counts it, in any thread."""
+        def count(record: Record) -> None:
+            write(record)
+            with self._lock:
+                self.done += record["status"] == "done"
+                self.failed += record["status"] == "failed"
+
+        return count
+
     def ended(self, record: Record) -> None:
         """Say what is to be said of a song that has ended."""
         song = record["song"]
         if record["status"] == "failed":
-            self.failed += 1
             tell(f"error: {record['error']}")
             return
-        self.done += 1
         rate, form = record["sample_rate"], self._settings.form
         if rate not in self._rates:
             tell(f"{song} and others of {rate} Hz are separated at that rate; the model was "
@@ -85,8 +95,8 @@ class Report:
         """Print the summary; left_out: songs that were done before."""
         self._bar.close()
         if not self._count:
-            print(f"nothing to do: all {left_out} songs were done already; --again separates them "
-                  "once more")
+            print(f"nothing is left to do: {left_out} were done already (--again separates them "
+                  "once more)" if left_out else "nothing is to do: this part has no songs")
             return
         wall_s = time.monotonic() - self._begin_s
         line = (f"{self.done} of {self.done + self.failed} songs separated: {self._done_s:.0f} s "
@@ -114,8 +124,8 @@ def separate_songs(separator: Separator, jobs: list[Job], settings: Settings, *,
         report, times = Report(left, settings, separator.stft.sample_rate), stages.Times()
         try:
             with closing(collection.separate_jobs(
-                    separator, left, settings, record=manifest.add, progress=report.progress,
-                    times=times)) as ended:
+                    separator, left, settings, record=report.counting(manifest.add),
+                    progress=report.progress, times=times)) as ended:
                 for _, record in ended:
                     report.ended(record)
         finally:
@@ -135,7 +145,7 @@ def separate_on_ray(jobs: list[Job], settings: Settings, *, part: str, again: bo
         try:
             for record in collection.separate_on_ray(left, settings, workers=workers,
                                                      devices=devices):
-                manifest.add(record)
+                report.counting(manifest.add)(record)
                 if record["status"] == "done":
                     report.progress(by_source[record["song"]], record["seconds"], record["seconds"])
                 report.ended(record)
@@ -179,6 +189,7 @@ def main() -> None:
     flags.FLAGS.set_gnu_getopt(True)        # flags may follow songs
 
     def run(arguments: list[str]) -> int:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)   # leaves no half files either
         settings = Settings(tuple(checkpoints.value), output.value, quality(), form())
         jobs = songs(arguments, lists.value, output.value)
         share = part.value

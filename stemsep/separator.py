@@ -1,5 +1,6 @@
 """A model that takes songs apart: one wave, a stream of blocks, or many songs at once."""
 
+import contextlib
 import copy
 import hashlib
 import itertools
@@ -8,7 +9,6 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from stemsep.stft import Stft
 from stemsep.wiener import wiener
 
 HIGHS = ("masks", "rest")
+MOST_CHANNELS = 64      # of a wave; one with more has its samples in their place
 Tag = TypeVar("Tag")
 Song = TypeVar("Song", bound="Passage")
 
@@ -153,12 +154,12 @@ class Separator:
         """Separate a wave, float32 [C, N] at `rate` Hz, into waves of the same shape.
 
         residual: as in `stream`. Raises ValueError for other shapes, for whole numbers, whose full
-        scale is not ±1, and for a wave without samples.
+        scale is not ±1, for a wave without samples, or with NaN.
         """
-        if wave_CN.ndim != 2 or not np.issubdtype(wave_CN.dtype, np.floating) or not wave_CN.size:
-            raise ValueError("a wave is float32 [channels, samples] within ±1, "
-                             f"not {wave_CN.dtype} {list(wave_CN.shape)}")
-        wave_CN = wave_CN.astype(np.float32, copy=False)
+        wave_CN = _checked(wave_CN)
+        if not wave_CN.size or wave_CN.shape[0] > MOST_CHANNELS:
+            raise ValueError(f"a wave is float32 [channels, samples], not {list(wave_CN.shape)}; "
+                             "soundfile reads [samples, channels]: give it as wave.T")
         stems_SCN = np.empty((len(self.stems), *wave_CN.shape), np.float32)
         done = 0
         for block_SCN in self.stream([wave_CN], rate, wave_CN.shape[0], residual=residual):
@@ -188,35 +189,39 @@ class Separator:
         finishing work at the same time. Yields each item with what `finish` returned, or the
         exception that ended it.
 
-        open_item: makes an item's `Passage`; finish: is given that and its stems as they come, and
-        raised what opening or reading raised. Both run in threads. times: the seconds of the stages
-        "decode", "device" and "encode" are added there.
+        open_item: makes an item's `Passage`, which is closed in any case; finish: is given that and
+        its stems as they come, and raised what opening or reading raised. Both run in threads.
+        times: the seconds of the stages "decode", "device" and "encode" are added there.
         """
-        passages: dict[int, Song] = {}       # by id(item), while it is under way
+        entries = ((item, list[Song]()) for item in items)      # items may be equal, these are not
+        opened: dict[int, Song] = {}        # by id, until it is closed
 
-        def read(item: Tag) -> Iterator[tuple[int, np.ndarray]]:
-            passages[id(item)] = opened = open_item(item)
-            yield from opened.rows()
+        def read(entry: tuple[Tag, list[Song]]) -> Iterator[tuple[int, np.ndarray]]:
+            song = open_item(entry[0])
+            opened[id(song)] = song
+            entry[1].append(song)
+            yield from song.rows()
 
-        def write(item: Tag, rows: Iterator[tuple[int, np.ndarray]]) -> Any:
+        def write(entry: tuple[Tag, list[Song]], rows: Iterator[tuple[int, np.ndarray]]) -> Any:
+            item, held = entry
             try:
                 first = next(rows, None)        # raises what opening raised
-                passage = passages[id(item)]
-                return finish(item, passage, passage.stems(itertools.chain(
+                return finish(item, held[0], held[0].stems(itertools.chain(
                     [] if first is None else [first], rows)))
             finally:
-                if (done := passages.pop(id(item), None)) is not None:
-                    done.close()
+                if held:
+                    opened.pop(id(held[0])).close()
 
-        conveyed = stages.conveyed(
-            items, read, lambda rows: self.through(rows, times=times), write,
+        work = stages.conveyed(
+            entries, read, lambda rows: self.through(rows, times=times), write,
             depth=2 * self._batch, readers=readers, writers=writers, times=times)
         try:
-            with closing(conveyed):
-                yield from conveyed
+            with contextlib.closing(work):
+                for (item, _), result in work:
+                    yield item, result
         finally:
-            for passage in passages.values():
-                passage.close()
+            for song in opened.values():        # the work was given up
+                song.close()
 
     def separate_file(self, path: str | Path, output: str | Path, *,
                       form: Form = Form(names="{stem}.wav"),
@@ -355,10 +360,16 @@ class Passage:
 
     def __init__(self, separator: Separator, blocks: Iterable[np.ndarray], rate: int, channels: int,
                  *, residual: bool = False, grid: float = 0.0, name: str = "the song") -> None:
-        """As `Separator.stream`; raises what that raises."""
+        """As `Separator.stream`; raises what that raises, and ValueError at a block of other
+        channels, or with NaN.
+        """
         separator.check_channels(channels, name)
         if residual:
             separator.check_residual()
+        low, high = audio.RATES
+        if not low <= rate <= high:
+            raise InputError(f"{name}: a sample rate of {rate} Hz; audio has {low} to {high}")
+        blocks = (_checked(block, channels) for block in blocks)
         self.rate, self.channels = rate, channels
         self._separator, self._residual, self._grid = separator, residual, grid
         self._stft = stft = separator.stft.at_rate(rate)
@@ -405,6 +416,17 @@ class Passage:
                 mix_CN = self._mixtures[0].take(stems_SCN.shape[-1])
                 stems_SCN[-1] = mix_CN - stems_SCN[:-1].sum(0)
             yield stems_SCN
+
+
+def _checked(wave_CN: np.ndarray, channels: int | None = None) -> np.ndarray:
+    """Return a wave as float32; raises ValueError for what is none, or not of so many channels."""
+    if wave_CN.ndim != 2 or not np.issubdtype(wave_CN.dtype, np.floating) or (
+            channels not in (None, len(wave_CN))):
+        raise ValueError(f"a wave is float32 [{channels or 'channels'}, samples] within ±1, not "
+                         f"{wave_CN.dtype} {list(wave_CN.shape)}")
+    if not np.isfinite(wave_CN).all():
+        raise ValueError("a wave has samples that are not a number or infinite")
+    return wave_CN.astype(np.float32, copy=False)
 
 
 def _check_alike(config: Config, other: Config, run: str, other_run: str) -> None:

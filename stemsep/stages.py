@@ -149,7 +149,7 @@ def conveyed(
     """
     times = times or Times()
     upcoming, reading = iter(items), deque[tuple[Item, Ahead[Row]]]()
-    failed: dict[int, Exception] = {}       # by id(item)
+    ends = deque[_End]()        # of the items whose last row was read
     outlets = deque[_Outlet]()
 
     def rows() -> Iterator[tuple[Item, Row | None]]:
@@ -159,27 +159,34 @@ def conveyed(
             if not reading:
                 return
             item, ahead = reading[0]
+            end = _End()
             try:
                 for row in ahead:
                     yield item, row
             except Exception as error:
-                failed[id(item)] = error
+                end = _End(error)
+            ends.append(end)
             reading.popleft()
             yield item, None
+
+    def joined() -> tuple[Item, Result | Exception]:
+        done = outlets[0].join()    # it stays there if this is interrupted
+        outlets.popleft()
+        return done
 
     open_outlet: _Outlet | None = None
     try:
         for item, row in through(rows()):
             if open_outlet is None:
                 if len(outlets) == writers:
-                    yield outlets.popleft().join()
+                    yield joined()
                 open_outlet = _Outlet(item, finish, depth, times)
                 outlets.append(open_outlet)
-            open_outlet.put(_End(failed.pop(id(item), None)) if row is None else row)
+            open_outlet.put(ends.popleft() if row is None else row)
             if row is None:
                 open_outlet = None
         while outlets:
-            yield outlets.popleft().join()
+            yield joined()
     finally:
         if open_outlet is not None:
             open_outlet.put(_End(Cancelled()))

@@ -17,6 +17,7 @@ import soundfile
 from stemsep.errors import InputError
 from stemsep.resampling import Resampler
 
+_ADD_PEAK_CHUNK = 0x1050    # SFC_SET_ADD_PEAK_CHUNK of sndfile.h, which soundfile has no name for
 # What the system says against a path, and not against writing.
 _OF_THE_PATH = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
                           errno.EINVAL, errno.EILSEQ, errno.ELOOP))
@@ -110,6 +111,8 @@ class Writer:
             self._file = soundfile.SoundFile(
                 self._raw.fileno(), "w", rate, channels, self.format.subtypes[bits],
                 format="RF64" if large else self.format.name, closefd=False, **lossy)
+            # Float has a chunk of peaks otherwise, with the time: no two files would be the same.
+            soundfile._snd.sf_command(self._file._file, _ADD_PEAK_CHUNK, soundfile._ffi.NULL, 0)
             self._tag(tags or {})
         except (OSError, soundfile.LibsndfileError) as error:
             self._fail(error)

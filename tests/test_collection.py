@@ -2,6 +2,8 @@
 nothing that was finished.
 """
 
+import errno
+import fcntl
 import json
 import os
 import random
@@ -56,7 +58,7 @@ def separated(folder: Path, output: Path, **settings: Any) -> tuple[int, list[di
 def records(output: Path) -> list[dict[str, Any]]:
     """Return the lines of the manifests; of songs that end together any may be the first."""
     return [json.loads(line) for path in sorted(output.glob("manifest*.jsonl"))
-            for line in path.read_text().splitlines()]
+            for line in path.read_text().split("\n")[:-1]]
 
 
 def contents(output: Path) -> dict[str, bytes]:
@@ -117,6 +119,73 @@ def test_a_line_that_was_cut_is_no_line(tmp_path: Path) -> None:
     failed = separate_songs(separator(), left, Settings(("a run",), str(output)))
     lines = manifest.read_text().splitlines()
     assert failed == 0 and json.loads(lines[-1])["name"] == job.name and len(lines) == 6
+
+
+def test_odd_names_are_known_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Bytes that are no text, ends of lines of other kinds, braces, the longest of names."""
+    folder, output = tmp_path / "in", tmp_path / "out"
+    names = [b"a\xe9.wav", "b\u2028\u0085.wav".encode(), b"{c} {stem}.wav", b"d\n\r.wav",
+             b"e" * 251 + b".wav", "f\u0301\U0001f3b5.wav".encode()]
+    for name in names:
+        os.rename(trees.write(folder / "x.wav", trees.noise(900)),
+                  os.path.join(os.fsencode(folder), name))
+    for form in (Form(), Form(names="{stem}/{name}.wav")):
+        failed, _ = separated(folder, output, form=form)
+        assert failed == 0 and len(contents(output)) >= 2 * len(names)
+        lines = (output / "manifest.jsonl").read_bytes()
+        assert separated(folder, output, form=form)[0] == 0
+        assert f"{len(names)} were done already" in capsys.readouterr().out
+        assert lines == (output / "manifest.jsonl").read_bytes()
+
+
+def test_a_stem_counts_for_the_song_that_wrote_it(tmp_path: Path) -> None:
+    """Songs of one name and length, separated one after the other to one place, by any part."""
+    output = tmp_path / "out"
+    for seed, name in enumerate("xy"):
+        trees.write(tmp_path / name / "song.wav", trees.noise(900, seed=seed))
+    separated(tmp_path / "x", output)
+    expected = contents(output)
+    separated(tmp_path / "y", output, part="1/1")
+    assert contents(output) != expected
+    separated(tmp_path / "x", output)
+    assert contents(output) == expected and len(records(output)) == 3
+    separated(tmp_path / "x", output, part="1/1")
+    assert len(records(output)) == 3
+
+
+def test_other_batches_are_the_same_stems(tmp_path: Path) -> None:
+    """Who has too little memory goes on with a smaller batch; a shift is another result."""
+    folder, output = songs(tmp_path / "in"), tmp_path / "out"
+    separated(folder, output)
+    assert len(separated(folder, output, separator=separator(batch=1))[1]) == 5
+    assert len(separated(folder, output, separator=separator(shifts=2))[1]) == 10
+
+
+def test_a_song_that_changes_meanwhile_is_not_done(tmp_path: Path) -> None:
+    """The stems are those of what was read."""
+    job = Job(str(trees.write(tmp_path / "song.wav", trees.noise(900))), "song")
+    settings, own = Settings((), str(tmp_path / "out")), separator()
+
+    def replace(*_: object) -> None:
+        trees.write(tmp_path / "new.wav", trees.noise(800)).replace(job.source)
+
+    with Manifest(settings.output) as manifest:
+        list(collection.separate_jobs(own, [job], settings, record=manifest.add, progress=replace))
+    with Manifest(settings.output) as manifest:
+        assert collection.unfinished([job], manifest, own.fingerprint(), settings) == [job]
+
+
+def test_a_disk_without_locks_and_a_line_cut_in_a_letter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    (tmp_path / "manifest.jsonl").write_bytes('{"song": "ü'.encode()[:-1])
+    with Manifest(str(tmp_path)) as manifest:
+        manifest.add({"song": "b"})
+    assert (tmp_path / "manifest.jsonl").read_bytes().splitlines()[1:] == [b'{"song": "b"}']
 
 
 def test_two_processes_do_not_separate_into_one_folder(tmp_path: Path) -> None:
@@ -277,6 +346,31 @@ def test_songs_and_stems_in_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(lines) == 5 + 2      # only what had failed was tried again
 
 
+def test_what_was_fetched_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At once, whenever a song goes wrong, and when the work is given up; it is told by address."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "fetched"))
+    (tmp_path / "fetched").mkdir()
+    memory, wave_CN = fsspec.filesystem("memory"), trees.noise(30000)
+    memory.store.clear()
+    for sample in (5, 29999, None):
+        nan_CN = wave_CN.copy()
+        if sample is not None:
+            nan_CN[0, sample] = np.nan
+        soundfile.write(tmp_path / "x.wav", nan_CN.T, RATE, subtype="FLOAT")
+        for number in range(2):
+            memory.pipe_file(f"/bad/{sample}-{number}.wav", (tmp_path / "x.wav").read_bytes())
+    jobs = plan(["memory://bad"], tmp_path)
+    settings = Settings((), str(tmp_path / "out"))
+    for job, record in collection.separate_jobs(separator(), jobs, settings):
+        if "None" not in job.name:
+            assert f"{job.source}: sample {job.name[:-2]} is not a number" in record["error"]
+    assert len(jobs) == 6 and not list((tmp_path / "fetched").iterdir())
+    work = collection.separate_jobs(separator(), jobs, settings)
+    next(work)
+    work.close()
+    assert not list((tmp_path / "fetched").iterdir())
+
+
 @pytest.mark.parametrize("address, words", [
     ("nonsense://x/y.wav", "nonsense://x/y.wav: .*give a path, or an address"),
     ("memory://gone/y.wav", "memory://gone/y.wav: there is no such file")])
@@ -309,6 +403,26 @@ def test_ray_makes_the_same_stems(tmp_path: Path) -> None:
                            f"--output={tmp_path / 'gpu'}"], cwd=ROOT, capture_output=True,
                           text=True, timeout=300)
     assert done.returncode == 1 and "is to have 1 GPUs, and the Ray cluster has 0" in done.stderr
+
+
+def test_an_interrupt_leaves_whole_songs(tmp_path: Path) -> None:
+    """Ctrl-C: the command ends soon, by one word, without half files; what was done stays done."""
+    save_run(tmp_path / "run", tiny())
+    for number in range(40):
+        trees.write(tmp_path / "in" / f"{number:02}.wav", trees.noise(200000, seed=number % 7))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stemsep.separate", f"--checkpoint={tmp_path / 'run'}",
+         f"--output={tmp_path / 'out'}", "--bits=16", str(tmp_path / "in")], cwd=ROOT,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while len(records_so_far(tmp_path / "out")) < 3 and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 1 and "interrupted" in said and "Traceback" not in said
+    done = {record["name"] for record in records_so_far(tmp_path / "out")}
+    assert 3 <= len(done) < 40
+    assert sorted(contents(tmp_path / "out")) == sorted(
+        f"{name}/{stem}.wav" for name in done for stem in ("accompaniment", "drums"))
 
 
 def test_launched_processes_share_the_songs_out(tmp_path: Path) -> None:

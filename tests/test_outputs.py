@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import resource
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,19 @@ def test_float_keeps_what_goes_beyond_full_scale(tmp_path: Path) -> None:
     files, peak = write(tmp_path, stems_SCN, form)
     assert not form.clipping(peak)
     np.testing.assert_array_equal(audio.read(files["drums"])[0], stems_SCN[0])
+
+
+@pytest.mark.parametrize("suffix, bits", [("wav", None), ("wav", 16), ("flac", None)])
+def test_the_same_stems_are_the_same_bytes(tmp_path: Path, suffix: str, bits: int | None) -> None:
+    """Whenever they are written: a run that was stopped equals one that was not."""
+    found = []
+    for _ in range(2):
+        names = f"{{name}}/{{stem}}.{suffix}"
+        files, _ = write(tmp_path, waves(3000), Form(names=names, bits=bits),
+                         tags={"title": "x"})
+        found.append([path.read_bytes() for path in files.values()])
+        time.sleep(1.1)     # the clock of such files has seconds
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("form", [Form(), Form(bits=16), Form(bits=16, clip="clamp")])

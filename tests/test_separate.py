@@ -262,10 +262,22 @@ def test_settings_out_of_range_are_sentences(setting: str, value: float) -> None
         identity(**{setting: value})
 
 
-@pytest.mark.parametrize("wave", [noise(10)[0], np.zeros((1, 10), np.int16)])
-def test_a_wave_of_another_kind_is_an_error(wave: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="a wave is"):
+@pytest.mark.parametrize("wave, words", [
+    (noise(10)[0], "a wave is"), (np.zeros((1, 10), np.int16), "a wave is"),
+    (np.zeros((1, 0), np.float32), "a wave is"), (noise(2, channels=9000), "give it as wave.T"),
+    (np.full((1, 9), np.nan, np.float32), "not a number")])
+def test_a_wave_of_another_kind_is_an_error(wave: np.ndarray, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
         identity()(wave, RATE)
+
+
+def test_blocks_and_rates_of_another_kind_are_errors() -> None:
+    for rate in (-1, 0, 1, 10 ** 7):
+        with pytest.raises(InputError, match=f"a sample rate of {rate} Hz; audio has"):
+            identity()(noise(100), rate)
+    for block in (noise(100)[0], noise(100, channels=2), np.full((1, 9), np.inf, np.float32)):
+        with pytest.raises(ValueError, match="a wave"):
+            list(identity().stream([noise(100), block], RATE, 1))
 
 
 def test_a_mere_mixture_is_named_after_its_folder(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Stages that run at the same time: what they make is what they would make one after the other."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,46 @@ def test_what_goes_wrong_costs_one_item() -> None:
     done = dict(conveyed(LENGTHS, broken_read, louder, broken_finish, depth=2))
     assert isinstance(done["a"], OSError) and str(done["d"]) == "d is cut short"
     assert (done["b"], done["c"], done["e"]) == ("b:", "c:C0", "e:E0,E1")
+
+
+def test_equal_items_are_each_its_own() -> None:
+    """Two that are one object and both fail, the second after a row: each has its own error."""
+    fault = iter([InputError("one"), InputError("two"), None])
+
+    def failing(item: str) -> Iterator[str]:
+        yield item
+        if (error := next(fault)) is not None:
+            raise error
+
+    done = conveyed(["x", "x", "x"], failing, louder, joined, depth=9, readers=1)
+    assert [str(result) for _, result in done] == ["one", "two", "x:X"]
+
+
+@pytest.mark.parametrize("writers", [1, 2])
+def test_an_interrupt_waits_for_what_is_being_finished(
+    monkeypatch: pytest.MonkeyPatch, writers: int
+) -> None:
+    """Ctrl-C arrives while the oldest item is waited for: it is not left half finished."""
+    before, finished = threading.active_count(), []
+    join, interrupted = threading.Thread.join, threading.Event()
+
+    def interrupt_once(thread: threading.Thread, timeout: float | None = None) -> None:
+        if not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        join(thread, timeout)
+
+    def slow(item: str, rows: Iterator[str]) -> None:
+        list(rows)
+        interrupted.wait(60)
+        time.sleep(0.2)
+        finished.append(item)
+
+    work = conveyed("ab", read, louder, slow, depth=2, writers=writers)
+    monkeypatch.setattr(threading.Thread, "join", interrupt_once)
+    with pytest.raises(KeyboardInterrupt):
+        next(work)
+    assert "a" in finished and threading.active_count() == before
 
 
 def test_stages_run_at_the_same_time() -> None:
