@@ -380,6 +380,18 @@ def test_addresses_that_lead_nowhere(address: str, words: str, tmp_path: Path) -
         raise InputError(record["error"])
 
 
+def test_a_worker_whose_disk_is_full_tells_what_it_did(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", tiny())
+    folder = songs(tmp_path / "in", 2)
+    trees.write(folder / "long.wav", trees.noise(200000))
+    settings = Settings((str(tmp_path / "run"),), str(tmp_path / "out"),
+                        form=Form(bits=16, clip="clamp"))
+    with trees.small_disk():
+        done, refused = collection.separate_chunk(settings, plan([folder], tmp_path / "out"))
+    assert sorted(record["name"] for record in done) == ["000", "001"]
+    assert isinstance(refused, audio.DiskRefused)
+
+
 @pytest.mark.slow
 def test_ray_makes_the_same_stems(tmp_path: Path) -> None:
     save_run(tmp_path / "run", tiny())
