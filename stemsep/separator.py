@@ -153,12 +153,10 @@ class Separator:
         """Separate a wave, float32 [C, N] at `rate` Hz, into waves of the same shape.
 
         residual: as in `stream`. Raises ValueError for other shapes, for whole numbers, whose full
-        scale is not ±1, and for a wave without samples.
+        scale is not ±1, for a wave without samples, and for a rate that is none.
         """
-        if wave_CN.ndim != 2 or not np.issubdtype(wave_CN.dtype, np.floating) or not wave_CN.size:
-            raise ValueError("a wave is float32 [channels, samples] within ±1, "
-                             f"not {wave_CN.dtype} {list(wave_CN.shape)}")
-        wave_CN = wave_CN.astype(np.float32, copy=False)
+        if wave_CN.ndim != 2 or not wave_CN.size:
+            raise _no_wave(wave_CN)
         stems_SCN = np.empty((len(self.stems), *wave_CN.shape), np.float32)
         done = 0
         for block_SCN in self.stream([wave_CN], rate, wave_CN.shape[0], residual=residual):
@@ -174,7 +172,8 @@ class Separator:
         Those are of other lengths, but together exactly as long. grid: stems are rounded to
         multiples of it. residual: the last stem is what the others, so rounded, leave of the
         mixture, so that all sum to it. Raises InputError, with the name, where the model cannot
-        take so many channels, and for a residual where the last stem is not the rest of a song.
+        take so many channels, and for a residual where the last stem is not the rest of a song; and
+        ValueError as a call does.
         """
         passage = Passage(self, blocks, rate, channels, residual=residual, grid=grid, name=name)
         estimates = self.through((None, row) for row in passage.rows())
@@ -362,6 +361,8 @@ class Passage:
         separator.check_channels(channels, name)
         if residual:
             separator.check_residual()
+        if rate < 1 or channels < 1:
+            raise ValueError(f"{name}: {rate} Hz and {channels} channels are no audio")
         self.rate, self.channels = rate, channels
         self._separator, self._residual, self._grid = separator, residual, grid
         self._stft = stft = separator.stft.at_rate(rate)
@@ -374,7 +375,7 @@ class Passage:
             stream.Mixture(itertools.chain([np.zeros((channels, delay), np.float32)], copied),
                            channels, size=self._size, keep=residual and shift == 0)
             for shift, (delay, copied) in enumerate(
-                zip(self._delays, stream.copies(blocks, shifts)))]
+                zip(self._delays, stream.copies(_checked(blocks, channels), shifts)))]
 
     def rows(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (shift, window [T, F, C]), the shifts in turn."""
@@ -403,11 +404,25 @@ class Passage:
             if self._doubled:
                 stems_SCN = stems_SCN.mean(1, keepdims=True)
             if self._grid:
-                stems_SCN = np.round(stems_SCN / self._grid) * self._grid
+                with np.errstate(over="ignore"):    # infinities are told where they are written
+                    stems_SCN = np.round(stems_SCN / self._grid) * self._grid
             if self._residual:
                 mix_CN = self._mixtures[0].take(stems_SCN.shape[-1])
                 stems_SCN[-1] = mix_CN - stems_SCN[:-1].sum(0)
             yield stems_SCN
+
+
+def _checked(blocks: Iterable[np.ndarray], channels: int) -> Iterator[np.ndarray]:
+    """Yield blocks as float32; raises ValueError for what is no wave of so many channels."""
+    for block in blocks:
+        if block.ndim != 2 or len(block) != channels or not np.issubdtype(block.dtype, np.floating):
+            raise _no_wave(block, channels)
+        yield block.astype(np.float32, copy=False)
+
+
+def _no_wave(wave: np.ndarray, channels: int | str = "channels") -> ValueError:
+    return ValueError(f"a wave is float32 [{channels}, samples] within ±1, "
+                      f"not {wave.dtype} {list(wave.shape)}")
 
 
 def _check_alike(config: Config, other: Config, run: str, other_run: str) -> None:
