@@ -8,6 +8,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -24,6 +25,7 @@ from stemsep.outputs import Form, write_song
 from stemsep.separator import Passage, Quality, Separator
 
 _READERS = 8        # songs read at once, at most: each keeps two batches of windows
+_LOOKUPS = 16       # files that are asked for at once: those of buckets take a while each
 _CHUNK = 16         # songs that a worker of a cluster gets at once
 
 Progress = Callable[[Job, float, float], Any]
@@ -66,11 +68,17 @@ def unfinished(jobs: Iterable[Job], manifest: Manifest, model: str,
     """Return the songs that are not done; one that is not there at all is among them."""
     def done(job: Job) -> bool:
         try:
-            return manifest.has(job, fingerprint(job, model, settings))
+            return manifest.mentions(job) and manifest.has(
+                job, fingerprint(job, model, settings))
         except (OSError, ValueError):
             return False
 
-    return [job for job in jobs if not done(job)]
+    jobs = list(jobs)
+    pool = ThreadPoolExecutor(_LOOKUPS)
+    try:
+        return [job for job, is_done in zip(jobs, pool.map(done, jobs)) if not is_done]
+    finally:
+        pool.shutdown(cancel_futures=True)      # an interrupt waits for no more of them
 
 
 def separate_jobs(
@@ -187,9 +195,19 @@ def _loaded(settings: Settings) -> Separator:
     return settings.load()
 
 
-def separate_chunk(settings: Settings, jobs: Sequence[Job]) -> list[Record]:
-    """Separate some songs on the machine of a cluster; returns their records."""
-    return [record for _, record in separate_jobs(_loaded(settings), jobs, settings)]
+def separate_chunk(
+    settings: Settings, jobs: Sequence[Job]
+) -> tuple[list[Record], audio.DiskRefused | None]:
+    """Separate some songs on the machine of a cluster; returns their records, and why they are not
+    all there where its disk refuses.
+    """
+    records: list[Record] = []
+    try:
+        for _ in separate_jobs(_loaded(settings), jobs, settings, record=records.append):
+            pass
+    except audio.DiskRefused as error:
+        return records, error
+    return records, None
 
 
 def separate_on_ray(
@@ -198,18 +216,19 @@ def separate_on_ray(
     """Separate songs on a Ray cluster, chunk by chunk; yields their records as they come.
 
     workers: how many work at once, 0 for as many as the cluster has room for. devices: GPUs of each
-    of them, 0 for none.
+    of them, 0 for none. Raises DiskRefused as `separate_jobs`, after the records of what was done.
     """
     size = max(1, min(_CHUNK, len(jobs) // (2 * (workers or engine.cores()))))
     chunks = [tuple(jobs[first:first + size]) for first in range(0, len(jobs), size)]
     task = functools.partial(separate_chunk, settings)
     for chunk, result in engine.run(task, chunks, workers=workers, engine="ray", devices=devices):
-        if isinstance(result, audio.DiskRefused):
-            raise result
         if isinstance(result, Exception):
             yield from (_failed(job, result) for job in chunk)
-        else:
-            yield from result
+            continue
+        records, refused = result
+        yield from records
+        if refused is not None:
+            raise refused
 
 
 def _failed(job: Job, error: Exception) -> Record:

@@ -91,6 +91,10 @@ class Manifest:
                 except InputError:
                     pass        # it is sent again soon, and at the end, where it must not fail
 
+    def mentions(self, job: Job) -> bool:
+        """Whether anything is known of a song."""
+        return job.source in self._done
+
     def has(self, job: Job, fingerprint: str) -> bool:
         """Whether a song is done: of the same file, model and settings, with all files there that
         it wrote, none of which another song of its name has written over.

@@ -79,14 +79,17 @@ class Program:
         return self.call(*arguments)
 
 
-def prepare() -> None:
+def prepare(*, accelerators: bool = True) -> None:
     """Set what JAX must know before it starts: compiler flags, the compilation cache, the other
     processes.
 
     Call it first in every command that computes. Several processes are joined when a launcher
     (launch/local.sh) set STEMSEP_COORDINATOR, STEMSEP_PROCESSES and STEMSEP_PROCESS, or
-    STEMSEP_CLUSTER=auto on a cluster that JAX knows.
+    STEMSEP_CLUSTER=auto on a cluster that JAX knows. accelerators: False leaves them, and their
+    memory, to the processes that this one hands its work to.
     """
+    if not accelerators:
+        jax.config.update("jax_platforms", "cpu")
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     version = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
     flags = os.environ.get("XLA_FLAGS", "")

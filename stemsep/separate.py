@@ -195,7 +195,7 @@ def main() -> None:
         share = part.value
         if share:
             shard_numbers(share)
-        parallel.prepare()
+        parallel.prepare(accelerators=kind.value != "ray")
         if kind.value == "ray":
             return 1 if separate_on_ray(shard(jobs, share), settings, part=share,
                                         again=again.value, workers=workers.value,

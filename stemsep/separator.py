@@ -175,7 +175,8 @@ class Separator:
         Those are of other lengths, but together exactly as long. grid: stems are rounded to
         multiples of it. residual: the last stem is what the others, so rounded, leave of the
         mixture, so that all sum to it. Raises InputError, with the name, where the model cannot
-        take so many channels, and for a residual where the last stem is not the rest of a song.
+        take so many channels, and for a residual where the last stem is not the rest of a song; and
+        ValueError as a call does.
         """
         passage = Passage(self, blocks, rate, channels, residual=residual, grid=grid, name=name)
         estimates = self.through((None, row) for row in passage.rows())
@@ -411,7 +412,8 @@ class Passage:
             if self._doubled:
                 stems_SCN = stems_SCN.mean(1, keepdims=True)
             if self._grid:
-                stems_SCN = np.round(stems_SCN / self._grid) * self._grid
+                with np.errstate(over="ignore"):    # infinities are told where they are written
+                    stems_SCN = np.round(stems_SCN / self._grid) * self._grid
             if self._residual:
                 mix_CN = self._mixtures[0].take(stems_SCN.shape[-1])
                 stems_SCN[-1] = mix_CN - stems_SCN[:-1].sum(0)

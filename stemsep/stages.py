@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from queue import Queue
+from queue import Full, Queue
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -51,10 +51,15 @@ class Ahead(Iterator[Row]):
                  stage: str = "") -> None:
         self._queue: Queue[Any] = Queue(depth)
         self._closed = threading.Event()
+        self._abandoned = threading.Event()     # nobody has this, to take from it or close it
         self._ended = False
         self._times, self._stage = times or Times(), stage
         self._thread = threading.Thread(target=self._work, args=(rows,), daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except KeyboardInterrupt:
+            self._abandoned.set()
+            raise
 
     def _work(self, rows: Iterable[Row]) -> None:
         end = _End()
@@ -62,15 +67,22 @@ class Ahead(Iterator[Row]):
             begin, source = time.perf_counter(), iter(rows)
             for row in source:
                 self._times.add(self._stage, time.perf_counter() - begin)
-                self._queue.put(row)
-                if self._closed.is_set():
+                self._put(row)
+                if self._closed.is_set() or self._abandoned.is_set():
                     break
                 begin = time.perf_counter()
             if isinstance(source, Generator):
                 source.close()
         except BaseException as error:
             end = _End(error)
-        self._queue.put(end)
+        self._put(end)
+
+    def _put(self, row: Any) -> None:
+        while not self._abandoned.is_set():
+            try:
+                return self._queue.put(row, timeout=1)
+            except Full:
+                pass
 
     def __next__(self) -> Row:
         if self._ended:
@@ -102,7 +114,11 @@ class _Outlet(Generic[Item, Row, Result]):
         self._queue: Queue[Any] = Queue(depth)
         self._ended, self._waited_s = False, 0.0
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except KeyboardInterrupt:       # who made this will never have it
+            self._queue.put_nowait(_End(Cancelled()))
+            raise
 
     def put(self, row: Row | _End) -> None:
         self._queue.put(row)

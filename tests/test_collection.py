@@ -85,7 +85,7 @@ def test_what_is_done_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture)
     separated(folder, output)
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.wav")}
     assert separated(folder, output)[0] == 0
-    assert "all 5 songs were done already" in capsys.readouterr().out
+    assert "nothing is left to do: 5 were done already" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in output.rglob("*.wav")}
 
     (output / "001" / "drums.wav").unlink()                             # a stem that is gone,
@@ -379,6 +379,18 @@ def test_addresses_that_lead_nowhere(address: str, words: str, tmp_path: Path) -
         jobs = plan([address], tmp_path)
         (_, record), = collection.separate_jobs(separator(), jobs, Settings((), str(tmp_path)))
         raise InputError(record["error"])
+
+
+def test_a_worker_whose_disk_is_full_tells_what_it_did(tmp_path: Path) -> None:
+    save_run(tmp_path / "run", tiny())
+    folder = songs(tmp_path / "in", 2)
+    trees.write(folder / "long.wav", trees.noise(200000))
+    settings = Settings((str(tmp_path / "run"),), str(tmp_path / "out"),
+                        form=Form(bits=16, clip="clamp"))
+    with trees.small_disk():
+        done, refused = collection.separate_chunk(settings, plan([folder], tmp_path / "out"))
+    assert sorted(record["name"] for record in done) == ["000", "001"]
+    assert isinstance(refused, audio.DiskRefused)
 
 
 @pytest.mark.slow

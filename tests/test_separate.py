@@ -24,7 +24,7 @@ from stemsep.estimate import make_estimator
 from stemsep.jobs import plan
 from stemsep.outputs import Form
 from stemsep.separate import separate_songs
-from stemsep.separator import Quality, Separator
+from stemsep.separator import Passage, Quality, Separator
 from tests.trees import noise, write
 
 ROOT = Path(__file__).parent.parent
@@ -269,6 +269,25 @@ def test_settings_out_of_range_are_sentences(setting: str, value: float) -> None
 def test_a_wave_of_another_kind_is_an_error(wave: np.ndarray, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         identity()(wave, RATE)
+
+
+def test_a_song_that_gives_no_numbers_fails_alone(tmp_path: Path) -> None:
+    """So loud that the network overflows: no stem of NaN appears, and the next song has its own."""
+    for name, loud in (("a", 3e38), ("b", 1.0)):
+        soundfile.write(tmp_path / f"{name}.wav", loud * noise(3000).T, RATE, subtype="FLOAT")
+    for bits in (16, 32):
+        output = tmp_path / str(bits)
+        assert separate_songs(separator(), plan([tmp_path / f"{n}.wav" for n in "ab"], output),
+                              Settings((), str(output), form=Form(bits=bits))) == 1
+        assert [path.name for path in output.iterdir() if any(path.rglob("*.wav"))] == ["b"]
+
+
+def test_equal_items_have_their_own_songs() -> None:
+    waves, own = [noise(5000, seed=seed) for seed in range(3)], iter(range(3))
+    done = separator().each(["x"] * 3, lambda _: Passage(separator(), [waves[next(own)]], RATE, 1),
+                            lambda _, song, stems: whole(stems), readers=1)
+    for wave_CN, (_, stems_SCN) in zip(waves, done, strict=True):
+        assert error_db(stems_SCN, np.stack(list(separator()(wave_CN, RATE).values()))) < -80
 
 
 def test_blocks_and_rates_of_another_kind_are_errors() -> None:

@@ -97,6 +97,29 @@ def test_an_interrupt_waits_for_what_is_being_finished(
     assert "a" in finished and threading.active_count() == before
 
 
+@pytest.mark.parametrize("interrupted", [1, 2, 3, 4])
+def test_an_interrupt_while_a_thread_starts_leaves_none(
+    monkeypatch: pytest.MonkeyPatch, interrupted: int
+) -> None:
+    before, starts, start = threading.active_count(), 0, threading.Thread.start
+
+    def interrupt_one(thread: threading.Thread) -> None:
+        nonlocal starts
+        starts += 1
+        start(thread)
+        if starts == interrupted:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupt_one)
+    with pytest.raises(KeyboardInterrupt):
+        list(conveyed("adad", read, louder, joined, depth=3))
+    for _ in range(100):
+        if threading.active_count() == before:
+            return
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
 def test_stages_run_at_the_same_time() -> None:
     """The second item is read before the first is finished: else this would wait for ever."""
     second_is_read = threading.Event()
