@@ -11,7 +11,6 @@ waited for their batches.
 import itertools
 import json
 import os
-import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -86,11 +85,12 @@ def tell(config: Config, batches: Batches, seconds: dict[str, list[float]], *, s
         times = timer.summary(taken)
         per_s = steps / times["median_s"]
         timer.write(output, {
-            "benchmark": "loader", "who": who, "config": config.name, "cache": cache,
+            "benchmark": "loader", "who": who, **timer.compared(seconds, who),
+            "config": config.name, "cache": cache, "dtype": "float16",
             "batch": config.train.batch, "frames": config.data.window_frames, "steps": steps,
-            **times, "batches_per_s": per_s, "GB_per_s": per_s * batches.batch_bytes / 1e9,
-            "our_speed": statistics.median(
-                other / own for own, other in zip(seconds["stemsep"], taken)), **facts})
+            **times, "batches_per_s": per_s, "windows_per_s": per_s * config.train.batch,
+            "audio_s_per_s": per_s * train.seconds_a_step(config),
+            "GB_per_s": per_s * batches.batch_bytes / 1e9, **facts})
 
 
 def input_wait(config: Config, steps: int, *, output: str) -> None:

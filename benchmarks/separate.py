@@ -1,7 +1,7 @@
 """Time the separation of whole files, reading and writing included, beside PyTorch, and count its
 memory.
 
-    python -m benchmarks.separate --config configs/drums.py --peers torch --output results.jsonl
+    python -m benchmarks.separate --config configs/drums.py --peers torch_channels_last --output FILE
 
 The network has random parameters and the song is noise at the model's rate, stereo FLAC: neither
 changes the time. Every contestant's timing is a line of JSON; ours has the share of the time that
@@ -32,7 +32,7 @@ from stemsep.estimate import make_estimator
 from stemsep.jobs import Job
 from stemsep.separator import Separator
 
-PEERS = ("torch",)
+PEERS = ("torch_channels_last",)
 _MEMORY = """
 import json, resource, sys
 from benchmarks import separate
@@ -65,11 +65,12 @@ def compare(config: Config, folder: Path, *, song_s: float, peers: list[str], re
         call()
     times.seconds.clear()
     seconds = timer.take_turns(calls, repeats=repeats, warmup=0)
-    facts = timer.machine("jax", "jaxlib", "flax", *(set(calls) & set(PEERS)))
+    facts = timer.machine("jax", "jaxlib", "flax", *sorted({who.partition("_")[0] for who in calls} - {"stemsep"}))
     for who, taken in seconds.items():
         found = timer.summary(taken)
         line: dict[str, Any] = {
             "benchmark": "separate", "who": who, "config": config.name, "song_s": song_s,
+            "dtype": config.model.dtype if who == "stemsep" else "float32",
             "channels": 2, "sample_rate": config.audio.sample_rate,
             "batch": config.separate.batch, "overlap": config.separate.overlap, **found,
             "audio_s_per_s": song_s / found["median_s"], **facts}
@@ -77,10 +78,8 @@ def compare(config: Config, folder: Path, *, song_s: float, peers: list[str], re
             line["share_of_time"] = {stage: round(worked_s / sum(taken), 3)
                                      for stage, worked_s in times.seconds.items()}
         else:
-            ratios = sorted(theirs / mine for theirs, mine in
-                            zip(taken, seconds["stemsep"], strict=True))
-            line["peer"], line["ratio"] = f"{who}_channels_last", ratios[len(ratios) // 2]
-            print(f"{who} takes {line['ratio']:.2f} of our time")
+            line |= timer.compared(seconds, who)
+            print(f"ours has {line['ratio']:.2f} of the speed of {who}")
         timer.write(output, line)
 
 
@@ -140,7 +139,7 @@ def make_peers(config: Config, song: Path, output: Path,
     """Return the calls of the peers that are installed; say which are not."""
     calls: dict[str, Callable[[], None]] = {}
     for peer in peers:
-        if importlib.util.find_spec(peer) is None:
+        if importlib.util.find_spec(peer.partition("_")[0]) is None:
             print(f"{peer} is not installed: left out")
             continue
         model = config.model
