@@ -10,8 +10,7 @@ import jax
 from absl import flags
 
 from benchmarks.contestants import process_peak_bytes
-from stemsep import command, provenance
-from stemsep.parallel import DataParallel
+from stemsep import command, parallel, provenance
 
 # The threads of one framework may spin for a while after their work: let them come to rest first.
 _REST_S = 0.25
@@ -69,11 +68,12 @@ def compared(
         theirs / mine for theirs, mine in zip(seconds[who], seconds[ours], strict=True))}
 
 
-def work(flops: float, seconds: float, dtype: str) -> dict[str, float]:
-    """Return TFLOP/s, and their share of what the devices can do at most where that is known."""
+def work(flops: float, seconds: float, dtype: str, *, devices: int = 1) -> dict[str, float]:
+    """Return TFLOP/s, and their share of the most of so many devices, where that is known."""
     tflops = flops / seconds / 1e12
-    peak = DataParallel().peak_tflops(dtype)
-    return {"tflops_per_s": tflops, **({"share_of_peak": tflops / peak} if peak else {})}
+    peak = parallel.peak_tflops(jax.devices()[0].device_kind, dtype)
+    return {"tflops_per_s": tflops,
+            **({"share_of_peak": tflops / peak / devices} if peak else {})}
 
 
 def waiting(step: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
