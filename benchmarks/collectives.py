@@ -12,7 +12,8 @@ the number of collectives, each of which costs some microseconds more.
 Bandwidths are those of one device in one direction, in bytes a second, by the makers' public pages:
 an H100 SXM has 18 NVLinks of 50 GB/s both ways together, 900 GB/s, hence 450 GB/s in one direction
 (nvidia.com/en-us/data-center/h100, the data sheet); a TPU v5e chip 1600 Gbit/s over four links
-(cloud.google.com/tpu/docs/v5e), of which one ring through a 4×4 slice uses one a direction, 50 GB/s.
+(cloud.google.com/tpu/docs/v5e), of which a ring through a 4×4 slice uses one in a direction: 50
+GB/s.
 """
 
 import math
@@ -26,8 +27,8 @@ _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "f16": 2, "bf16": 2, 
 # "%name = (f32[3]{0}, f32[]) all-reduce(...)"; what begins asynchronously has its end elsewhere.
 _LINE = re.compile(
     r"^\s*(?:ROOT )?%?[\w.-]+ = (?P<shape>.+?) (?P<kind>" + "|".join(KINDS)
-    + r")(?:-start)?\((?P<operands>.*)$", re.MULTILINE)
-_SHAPE = re.compile(r"\b([a-z]+[0-9]*)\[([\d,]*)\]")
+    + r")(?P<start>-start)?\((?P<operands>.*)$", re.MULTILINE)
+_SHAPE = re.compile(r"\b([a-z]\w*)\[([\d,]*)\]")
 _REGION = re.compile(r"to_apply=%?([\w.-]+)")
 _SOURCE = re.compile(r'op_name="([^"]*)"')
 
@@ -50,11 +51,12 @@ def collectives(hlo: str) -> list[Collective]:
     """
     found = []
     for match in _LINE.finditer(hlo):
-        shape, rest = match["shape"], match["operands"]
-        if match[0].split(match["kind"], 1)[1].startswith("-start") and shape.startswith("(("):
-            shape = _last_of_pair(shape)        # of what goes in and what comes out
+        sizes, rest = _sizes(match["shape"]), match["operands"]
+        if match["start"] and match["kind"] != "all-reduce":
+            # What goes in stands before what comes out, and counters may follow.
+            sizes = _sizes(match["shape"].partition("), (")[2]) or sizes[1:2]
         region, source = _REGION.search(rest), _SOURCE.search(rest)
-        found.append(Collective(match["kind"], _size(shape),
+        found.append(Collective(match["kind"], sum(sizes),
                                 _combined(hlo, region[1]) if region else "",
                                 source[1] if source else ""))
     return found
@@ -87,15 +89,10 @@ MACHINES = {
 }
 
 
-def _size(shape: str) -> int:
-    """Return the bytes of all arrays of a shape's text."""
-    return sum(_BYTES[kind] * math.prod(int(n) for n in dims.split(",") if n)
-               for kind, dims in _SHAPE.findall(shape))
-
-
-def _last_of_pair(shape: str) -> str:
-    """Return the second half of "((a, b), (c, d))"."""
-    return shape[shape.index("), (") + 2:] if "), (" in shape else shape
+def _sizes(shape: str) -> list[int]:
+    """Return the bytes of each array of a shape's text."""
+    return [_BYTES[kind] * math.prod(int(n) for n in dims.split(",") if n)
+            for kind, dims in _SHAPE.findall(shape)]
 
 
 def _combined(hlo: str, region: str) -> str:

@@ -22,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import timer
-from stemsep import parallel, preprocess
+from benchmarks.contestants import SHARED
+from stemsep import parallel, train
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.files import write_json
+from stemsep.parallel import DataParallel
 
 # The command itself, that tells when it has been imported and when its first step was done.
 _COMMAND = """
@@ -45,7 +47,7 @@ train.main()
 
 def compare(config: Config, *, repeats: int, output: str) -> None:
     """Train for one step with either cache in turns; a line each."""
-    preprocess.preprocess(config)
+    train.open_store(config, DataParallel(config.parallel))
     values = to_dict(config)
     values["train"] |= {"steps": 1, "save_every": 1, "log_every": 1, "validate_every": 0}
     config = from_dict(values)
@@ -97,6 +99,7 @@ def starting(folder: Path, numbers: "itertools.count[int]", parts: list[dict[str
 
 def main(config: Config, *, repeats: int, output: str) -> None:
     """Run the benchmark."""
+    os.environ.update(SHARED)       # this process and the command at the same time
     parallel.prepare()
     compare(config, repeats=repeats, output=output)
 

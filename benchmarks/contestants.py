@@ -12,6 +12,10 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+# Of a GPU's memory each process takes what it needs, not all that is there.
+SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+          "TF_CPP_MIN_LOG_LEVEL": "2"}
+
 
 class Contestant:
     """A call that `make(*arguments)` returns in a process of its own; calling it does the work

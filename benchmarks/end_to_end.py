@@ -23,13 +23,15 @@ import jax
 from absl import flags
 
 from benchmarks import timer
+from benchmarks.contestants import SHARED
 from benchmarks.separate import write_song
-from stemsep import command, parallel, preprocess, train
+from stemsep import command, parallel, train
 from stemsep.checkpoint.exported import Exported
 from stemsep.checkpoint.exported import write as write_model
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.estimate import make_estimator
 from stemsep.files import write_json
+from stemsep.parallel import DataParallel
 
 
 def separate(config: Config, *, songs: int, song_s: float, repeats: int, output: str) -> None:
@@ -64,7 +66,7 @@ def separate(config: Config, *, songs: int, song_s: float, repeats: int, output:
 
 def training(config: Config, *, steps: int, output: str) -> None:
     """Train by the command; a line with what its log says of ten points or so."""
-    preprocess.preprocess(config)
+    train.open_store(config, DataParallel(config.parallel))
     values = to_dict(config)
     every = max(1, steps // 10)
     values["train"] |= {"steps": steps, "log_every": every, "save_every": steps,
@@ -83,7 +85,8 @@ def training(config: Config, *, steps: int, output: str) -> None:
         "window_frames": config.data.window_frames, **times,
         "steps_per_s": 1 / times["median_s"],
         "audio_s_per_s": train.seconds_a_step(config) / times["median_s"],
-        "peak_memory_bytes": memory, "input_wait": statistics.mean(point["input_wait"] for point in points),
+        "peak_memory_bytes": memory,
+        "input_wait": statistics.mean(point["input_wait"] for point in points),
         **measured(points), **timer.machine("jax", "jaxlib", "flax", "tensorstore")})
 
 
@@ -114,6 +117,7 @@ def main(argv: list[str]) -> None:
     command.no_arguments(argv)
     f = flags.FLAGS
     config = command.checked_config(f["config"])
+    os.environ.update(SHARED)       # this process and the commands at the same time
     parallel.prepare()
     if f.songs:
         separate(config, songs=f.songs, song_s=f.song_s, repeats=f.repeats, output=f.output)

@@ -25,15 +25,13 @@ from absl import flags
 
 from benchmarks import timer
 from benchmarks.collectives import MACHINES, collectives
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import SHARED, Contestant
 from stemsep import command, optim, parallel, state
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
 from stemsep.parallel import AXIS, DataParallel, Program
 from stemsep.steps import make_train_step
-
-_SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 def compare(config: Config, counts: Sequence[int], *, virtual: bool, repeats: int, share: float,
@@ -87,7 +85,8 @@ def predict(config: Config, facts: dict[str, Any], *, devices: int, share: float
         step_s = facts["flops"] / devices / (share * peak * 1e12)
         timer.write(output, {
             **timer.machine("jax"), "benchmark": "scaling_on_paper", "config": config.name,
-            "machine": name, "device": machine.kind, "devices": machine.devices, "batch": config.train.batch * machine.devices,
+            "machine": name, "device": machine.kind, "devices": machine.devices,
+            "batch": config.train.batch * machine.devices,
             "dtype": config.model.dtype, "collectives": facts["collectives"],
             "collective_bytes": facts["collective_bytes"], "bytes_per_s": machine.bytes_per_s,
             "step_s": step_s, "share_of_peak_assumed": share,
@@ -100,7 +99,7 @@ def start(config: Config, count: int, batch: int, *, virtual: bool) -> Contestan
     given = os.environ.get("XLA_FLAGS", "")
     flag = f" --xla_force_host_platform_device_count={count}" if virtual else ""
     return Contestant(make, to_dict(config), count, batch,
-                      environment={**_SHARED, "XLA_FLAGS": (given + flag).strip()})
+                      environment={**SHARED, "XLA_FLAGS": (given + flag).strip()})
 
 
 def make(values: dict[str, Any], count: int,
@@ -111,7 +110,7 @@ def make(values: dict[str, Any], count: int,
     config = from_dict(values)
     devices = DataParallel(config.parallel, devices=jax.devices()[:count])
     program, held, example = compiled(config, devices, batch)
-    found = collectives(program.call.as_text())
+    found = collectives(program.call.as_text())     # type: ignore[attr-defined]
     return timer.waiting(program, held, example), {
         "flops": program.flops, "compile_s": program.compile_s,
         "program_bytes": program.argument_bytes + program.temp_bytes,
@@ -150,7 +149,7 @@ def main(argv: list[str]) -> None:
     config = command.checked_config(f["config"])
     if not all(text.isdigit() and int(text) for text in f.devices):
         raise InputError(f"--devices {','.join(f.devices)}: write numbers, as 1,2,4,8")
-    os.environ.update(_SHARED)          # this process looks at the devices only
+    os.environ.update(SHARED)          # this process looks at the devices only
     virtual = jax.default_backend() == "cpu"
     there = 8 if virtual else jax.device_count()
     counts = sorted(map(int, f.devices)) or [2 ** k for k in range(there.bit_length())]

@@ -1,7 +1,7 @@
 """Time the separation of whole files, reading and writing included, beside PyTorch, and count its
 memory.
 
-    python -m benchmarks.separate --config configs/drums.py --peers torch_channels_last --output FILE
+    python -m benchmarks.separate --config configs/drums.py --peers torch_channels_last
 
 The network has random parameters and the song is noise at the model's rate, stereo FLAC: neither
 changes the time. Every contestant's timing is a line of JSON; ours has the share of the time that
@@ -65,7 +65,8 @@ def compare(config: Config, folder: Path, *, song_s: float, peers: list[str], re
         call()
     times.seconds.clear()
     seconds = timer.take_turns(calls, repeats=repeats, warmup=0)
-    facts = timer.machine("jax", "jaxlib", "flax", *sorted({who.partition("_")[0] for who in calls} - {"stemsep"}))
+    packages = {who.partition("_")[0] for who in calls} - {"stemsep"}
+    facts = timer.machine("jax", "jaxlib", "flax", *sorted(packages))
     for who, taken in seconds.items():
         found = timer.summary(taken)
         line: dict[str, Any] = {

@@ -4,9 +4,9 @@
 
 Ours are two: `stemsep`, on the host, and `stemsep_jitted`, of the same code, on JAX's device, where
 its input and output stay. First all must give the same spectrogram to 1e-5 of its norm, and the
-wave again to 1e-4. Then a line of JSON for each of them, length, channels, resolution and direction:
-`ratio` is the speed of ours on the host over the peer's, `ratio_of_jitted` that of ours on the
-device.
+wave again to 1e-4. Then a line of JSON for each of them, length, channels, resolution and
+direction: `ratio` is the speed of ours on the host over the peer's, `ratio_of_jitted` that of ours
+on the device.
 """
 
 import os

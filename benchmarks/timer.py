@@ -129,4 +129,3 @@ def write(path: str, line: dict[str, Any]) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(text + "\n")
-

@@ -20,7 +20,7 @@ import optax
 from absl import flags
 
 from benchmarks import timer
-from benchmarks.contestants import Contestant
+from benchmarks.contestants import SHARED, Contestant
 from stemsep import command, flops, models, parallel
 from stemsep.config import AudioConfig, ModelConfig
 from stemsep.errors import InputError
@@ -29,9 +29,6 @@ PEERS = ("plain_xla", "torch", "torch_channels_last", "torch_compile", "torch_am
          "torch_compile_amp", "keras")
 WIDTHS = {"unet": (32, 64, 128, 256, 512), "strided": (16, 32, 64, 128, 256)}
 OUTPUTS = 2
-# Of a GPU each takes what it needs, not all that is there.
-_SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-           "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
 def main(argv: list[str]) -> None:
@@ -56,7 +53,7 @@ def compare(
     """Time ours and the peers' step in turns; write a line each, and print the ratios."""
     config = ModelConfig(name=name, widths=widths, dtype=dtype)
     contestants = {"stemsep": Contestant(make_ours, config, shape, inference, False,
-                                         environment=_SHARED),
+                                         environment=SHARED),
                    **make_peers(config, shape, peers, inference=inference)}
     try:
         seconds = timer.take_turns(contestants, repeats=repeats)
@@ -167,7 +164,7 @@ def make_peers(
         package, _, variant = peer.partition("_")
         if peer == "plain_xla":
             found[peer] = Contestant(make_ours, config, shape, inference, True,
-                                     environment={**_SHARED, "XLA_FLAGS": ""})
+                                     environment={**SHARED, "XLA_FLAGS": ""})
             continue
         needed = {"torch": "torch", "keras": "tensorflow"}[package]
         if importlib.util.find_spec(needed) is None or importlib.util.find_spec(package) is None:
@@ -175,7 +172,7 @@ def make_peers(
             continue
         try:
             found[peer] = Contestant(make_peer, package, variant, config, shape, inference,
-                                     threads, environment=_SHARED)
+                                     threads, environment=SHARED)
         except RuntimeError as problem:
             if not variant.startswith("compile"):
                 raise
@@ -187,8 +184,9 @@ def make_peers(
 def make_peer(package: str, variant: str, config: ModelConfig, shape: tuple[int, ...],
               inference: bool, threads: int) -> tuple[Callable[[], None], dict[str, Any]]:
     """Return a call that does one step of a peer, and what is to be known of it."""
-    layers = {"outputs": OUTPUTS, "widths": config.widths, "dropout": config.dropout,
-              "threads": threads, "inference": inference}
+    layers: dict[str, Any] = {"outputs": OUTPUTS, "widths": config.widths,
+                              "dropout": config.dropout, "threads": threads,
+                              "inference": inference}
     if package == "keras":
         from benchmarks.peers import keras_unet  # only now: its framework may be missing
 

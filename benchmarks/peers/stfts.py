@@ -61,7 +61,8 @@ def torch(wave_CN: np.ndarray, *, n_fft: int, hop: int, threads: int, device: st
 
 def installed(wave_CN: np.ndarray, *, n_fft: int, hop: int, threads: int) -> dict[str, Pair]:
     """Return the peers by name; say which are not installed."""
-    makers = {"librosa": librosa, "scipy": scipy, "torch": functools.partial(torch, threads=threads)}
+    makers: dict[str, Callable[..., Pair]] = {
+        "librosa": librosa, "scipy": scipy, "torch": functools.partial(torch, threads=threads)}
     pairs: dict[str, Pair] = {}
     for name, make in makers.items():
         try:
