@@ -200,7 +200,8 @@ def test_readers_are_compared(demo: Config, tmp_path: Path) -> None:
     loader.input_wait(demo, 20, output=str(output))
     *timed, wait = lines_of(output)
     assert [(line["who"], line["cache"]) for line in timed] == [
-        (who, cache) for cache in ("warm", "cold") for who in ("stemsep", "h5py, gzip")]
+        (who, cache) for cache in ("warm", "cold")
+        for who in ("stemsep", "h5py, gzip", *["torch DataLoader"] * HAS_TORCH)]
     assert all(line["GB_per_s"] > 0 for line in timed) and 0 <= wait["input_wait"] <= 1
 
 
@@ -217,6 +218,19 @@ def test_hdf5_holds_the_same_windows(demo: Config, tmp_path: Path) -> None:
     stems = np.asarray(batch["stems"])      # with an axis of devices
     np.testing.assert_array_equal(reader.batch(batches.ids(0), 16), stems.reshape(stems.shape[1:]))
     reader.close()
+
+
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch, a peer, is not installed")
+def test_workers_read_the_same_windows(tmp_path: Path) -> None:
+    from benchmarks.peers import torch_loader
+    array = np.random.default_rng(0).normal(size=(2, 30, 1, 5, 2)).astype(np.float16)
+    hdf5.write_array(tmp_path / "a.h5", array, chunk_frames=8)
+    loader = torch_loader.Loader(
+        [tmp_path / "a.h5"], lambda step: np.array([[[0, step], [0, 2 * step]]]), 4, workers=1)
+    for steps in (range(0, 3), range(3, 4)):
+        for step, batch in zip(steps, loader.batches(steps.start, steps.stop), strict=True):
+            wanted = np.stack([array[0, step:step + 4], array[1, 2 * step:2 * step + 4]])[None]
+            np.testing.assert_array_equal(batch, wanted)
 
 
 def test_bss_eval_is_compared_with_museval(tmp_path: Path) -> None:
