@@ -11,6 +11,7 @@ from benchmarks.contestants import Contestant
 from tests.runs import tiny
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
+HAS_UNMIX = importlib.util.find_spec("openunmix") is not None
 
 
 def lines_of(path: Path) -> list[dict]:
@@ -47,11 +48,12 @@ def test_a_command_that_fails_is_told() -> None:
 
 def test_separation_is_compared(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
-    separate.compare(tiny(tmp_path), tmp_path, song_s=1.0, peers=["torch_channels_last"],
-                     repeats=1, output=str(output))
+    separate.compare(tiny(tmp_path), tmp_path, song_s=1.0, peers=list(separate.PEERS), repeats=1,
+                     output=str(output))
     ours, *theirs = lines_of(output)
     assert "decode" in ours["share_of_time"] and "ratio" not in ours
-    assert [line["peer"] for line in theirs] == ["torch_channels_last"] * HAS_TORCH
+    assert [line["peer"] for line in theirs] == [
+        *["torch_channels_last"] * HAS_TORCH, *["open_unmix"] * (HAS_TORCH and HAS_UNMIX)]
 
 
 def test_a_contestant_that_fails_says_why() -> None:
