@@ -116,7 +116,7 @@ SECTIONS = (
         ("collective_bytes", "bytes combined a step", lambda value: f"{value:,}"), *TIMES, *SPEED,
         *WORK), plot="efficiency"),
     Section("Scaling on paper", "scaling_on_paper", (
-        CONFIG, ("machine", "machine", str), *BATCH,
+        CONFIG, ("machine", "machine", str), ("device_batch", "windows a device", number), *BATCH,
         ("collective_bytes", "bytes combined a step", lambda value: f"{value:,}"),
         ("share_of_peak_assumed", "share of peak, assumed", percent), ("step_s", "step, s", number),
         ("all_reduce_s", "all-reduce, s", number),

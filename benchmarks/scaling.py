@@ -10,8 +10,9 @@ accelerators it is the speed of each device over that of one alone.
 
 Each line tells the collectives of a step, counted in the compiled HLO, and the bytes that they
 combine on each device. From those, a line each predicts the efficiency of weak scaling on paper for
-8×H100 with NVLink and a v5e-16 slice: see `benchmarks.collectives` for the formula and the
-bandwidths. The time of a step there is not measured: it is assumed to reach --share of the peak.
+8×H100 with NVLink and a v5e-16 slice, with --paper_batches windows a device: see
+`benchmarks.collectives` for the formula and the bandwidths. The time of a step there is not
+measured: it is assumed to reach --share of the peak with operations in proportion to the windows.
 """
 
 import os
@@ -35,7 +36,7 @@ from stemsep.steps import make_train_step
 
 
 def compare(config: Config, counts: Sequence[int], *, virtual: bool, repeats: int, share: float,
-            output: str) -> None:
+            paper_batches: Sequence[int], output: str) -> None:
     """Time the steps on each number of devices in turns; a line each, and the predictions."""
     batch = config.train.batch
     for count in counts:
@@ -73,20 +74,25 @@ def compare(config: Config, counts: Sequence[int], *, virtual: bool, repeats: in
             **timer.machine("jax", "jaxlib", "flax"), "devices": count, "virtual": virtual,
             **facts})
     most = contestants["weak", counts[-1]].facts
-    predict(config, most, devices=counts[-1], share=share, output=output)
+    if not most["collective_bytes"]:
+        print("one device combines nothing: nothing is predicted for more")
+        return
+    for batch in paper_batches:
+        predict(config, most, most["flops"] / cases["weak", counts[-1]], batch=batch, share=share,
+                output=output)
 
 
-def predict(config: Config, facts: dict[str, Any], *, devices: int, share: float,
+def predict(config: Config, facts: dict[str, Any], window_flops: float, *, batch: int, share: float,
             output: str) -> None:
-    """Write a line for each machine on paper."""
+    """Write a line for each machine on paper, with so many windows a device."""
     for name, machine in MACHINES.items():
         peak = parallel.peak_tflops(machine.kind, config.model.dtype)
         assert peak is not None         # for the types: the kinds are known
-        step_s = facts["flops"] / devices / (share * peak * 1e12)
+        step_s = batch * window_flops / (share * peak * 1e12)
         timer.write(output, {
             **timer.machine("jax"), "benchmark": "scaling_on_paper", "config": config.name,
             "machine": name, "device": machine.kind, "devices": machine.devices,
-            "batch": config.train.batch * machine.devices,
+            "device_batch": batch, "batch": batch * machine.devices,
             "dtype": config.model.dtype, "collectives": facts["collectives"],
             "collective_bytes": facts["collective_bytes"], "bytes_per_s": machine.bytes_per_s,
             "step_s": step_s, "share_of_peak_assumed": share,
@@ -147,15 +153,21 @@ def main(argv: list[str]) -> None:
     command.no_arguments(argv)
     f = flags.FLAGS
     config = command.checked_config(f["config"])
-    if not all(text.isdigit() and int(text) for text in f.devices):
-        raise InputError(f"--devices {','.join(f.devices)}: write numbers, as 1,2,4,8")
     os.environ.update(SHARED)          # this process looks at the devices only
     virtual = jax.default_backend() == "cpu"
     there = 8 if virtual else jax.device_count()
-    counts = sorted(map(int, f.devices)) or [2 ** k for k in range(there.bit_length())]
+    counts = numbers("devices", f.devices) or [2 ** k for k in range(there.bit_length())]
     if not virtual and counts[-1] > there:
         raise InputError(f"--devices {counts[-1]}: there are {there} here")
-    compare(config, counts, virtual=virtual, repeats=f.repeats, share=f.share, output=f.output)
+    compare(config, counts, virtual=virtual, repeats=f.repeats, share=f.share,
+            paper_batches=numbers("paper_batches", f.paper_batches), output=f.output)
+
+
+def numbers(name: str, texts: list[str]) -> list[int]:
+    """Return the numbers of a flag in their order, or raise InputError."""
+    if not all(text.isdigit() and int(text) for text in texts):
+        raise InputError(f"--{name} {','.join(texts)}: write numbers, as 1,2,4,8")
+    return sorted(map(int, texts))
 
 
 def define_flags() -> None:
@@ -163,6 +175,7 @@ def define_flags() -> None:
     flags.DEFINE_list("devices", [], "numbers of devices; empty: 1,2,4,... of those that are here, "
                       "and 1,2,4,8 virtual ones where there are no accelerators")
     flags.DEFINE_integer("repeats", 10, "rounds of timing", lower_bound=1)
+    flags.DEFINE_list("paper_batches", ["8", "64", "256"], "windows of each device on paper")
     flags.DEFINE_float("share", 0.4, "of the peak that a step on paper reaches",
                        lower_bound=0.001, upper_bound=1.0)
     flags.DEFINE_string("output", "", "file of JSON lines to append to")

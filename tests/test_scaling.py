@@ -95,14 +95,18 @@ def test_a_ring_sends_all_but_one_part_twice() -> None:
 
 def test_scaling_is_timed_and_predicted(tmp_path: Path) -> None:
     output = tmp_path / "results.jsonl"
-    scaling.compare(tiny(tmp_path), [1, 2], virtual=True, repeats=1, share=0.4, output=str(output))
+    scaling.compare(tiny(tmp_path), [1, 2], virtual=True, repeats=1, share=0.4,
+                    paper_batches=[8, 64], output=str(output))
     lines = [json.loads(text) for text in output.read_text().splitlines()]
     timed, paper = lines[:3], lines[3:]
     assert [(line["scaling"], line["devices"], line["batch"]) for line in timed] == [
         ("weak", 1, 4), ("weak", 2, 8), ("strong", 2, 4)]
     assert timed[0]["efficiency"] == 1 and all(line["efficiency"] > 0 for line in timed)
     assert timed[1]["flops"] == pytest.approx(2 * timed[0]["flops"], rel=0.05)
-    assert [line["machine"] for line in paper] == list(collectives.MACHINES)
+    assert [line["machine"] for line in paper] == 2 * list(collectives.MACHINES)
+    # More windows a device, and as much to send: a greater share of the time is work.
+    assert paper[2]["step_s"] == pytest.approx(8 * paper[0]["step_s"])
+    assert paper[2]["efficiency_no_overlap"] > paper[0]["efficiency_no_overlap"]
     for line in paper:
         assert line["collective_bytes"] == timed[1]["collective_bytes"] > 0
         assert 0 < line["efficiency_no_overlap"] < line["efficiency_overlapped"] <= 1
