@@ -7,6 +7,7 @@ which the estimates have a share of the others and of noise: what it sounds like
 One line of JSON each, with the greatest difference of any score in dB.
 """
 
+import statistics
 from collections.abc import Callable
 
 import numpy as np
@@ -58,13 +59,13 @@ def compare(*, stems: int, channels: int, rate: int, seconds: int, repeats: int,
     timed_s = timer.take_turns({
         "stemsep": call("stemsep", ours), "museval": call("museval", museval_metrics.bss_eval),
     }, repeats=repeats, warmup=0)
-    ratios = np.array(timed_s["museval"]) / np.array(timed_s["stemsep"])
     for name, taken in timed_s.items():
         timer.write(output, {
-            "benchmark": "bss_eval", "who": name, **timer.summary(taken), "stems": stems,
+            "benchmark": "bss_eval", "who": name, **timer.compared(timed_s, name),
+            **timer.summary(taken), "audio_s_per_s": seconds / statistics.median(taken),
+            "dtype": "float64", "stems": stems,
             "channels": channels, "sample_rate": rate, "audio_s": seconds,
-            **({"times_as_fast": float(np.median(ratios)),
-                "max_difference_db": float(np.abs(scores["stemsep"] - scores["museval"]).max())}
+            **({"max_difference_db": float(np.abs(scores["stemsep"] - scores["museval"]).max())}
                if name == "stemsep" else {}),
             **timer.machine("numpy", "scipy", "museval")})
 

@@ -1,4 +1,5 @@
-"""Time the batches of training beside the same windows read from HDF5, warm and cold.
+"""Time the batches of training beside the same windows read from HDF5, by h5py and by PyTorch's
+DataLoader with as many workers as cores; warm and cold.
 
     python -m benchmarks.loader --config configs/drums.py --output results.jsonl
 
@@ -8,10 +9,10 @@ cache (Linux). With --train_steps it also trains, and tells which share of the t
 waited for their batches.
 """
 
+import importlib.util
 import itertools
 import json
 import os
-import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -51,13 +52,32 @@ def compare(config: Config, *, steps: int, repeats: int, output: str) -> None:
             for step in range(first, first + steps):
                 devices.put({"stems": reader.batch(batches.ids(step), config.data.window_frames)})
 
+        readers: dict[str, Callable[[int], None]] = {"stemsep": ours, "h5py, gzip": peer}
+        if importlib.util.find_spec("torch") is None:
+            print("torch is not installed: its DataLoader is left out")
+        else:
+            readers["torch DataLoader"] = through_workers(paths, batches, config, devices, steps)
         files = [*paths, *Path(config.store).rglob("c.*")]
         for cache, drop, begin in (("warm", [], 0), ("cold", files, 10**6)):
-            calls = {"stemsep": rounds(ours, begin, steps, drop),
-                     "h5py, gzip": rounds(peer, begin, steps, drop)}
+            calls = {who: rounds(read, begin, steps, drop) for who, read in readers.items()}
             seconds = timer.take_turns(calls, repeats=repeats, warmup=2)
             tell(config, batches, seconds, steps=steps, cache=cache, output=output)
         reader.close()
+
+
+def through_workers(paths: list[Path], batches: Batches, config: Config, devices: DataParallel,
+                    steps: int) -> Callable[[int], None]:
+    """Return a call that reads the batches of steps by PyTorch's DataLoader."""
+    from benchmarks.peers import torch_loader  # only now: PyTorch may be missing
+
+    loader = torch_loader.Loader(paths, batches.ids, config.data.window_frames,
+                                 workers=len(os.sched_getaffinity(0)))
+
+    def read(first: int) -> None:
+        for batch in loader.batches(first, first + steps):
+            devices.put({"stems": batch})
+
+    return read
 
 
 def rounds(read: Callable[[int], None], begin: int, steps: int,
@@ -81,16 +101,17 @@ def rounds(read: Callable[[int], None], begin: int, steps: int,
 def tell(config: Config, batches: Batches, seconds: dict[str, list[float]], *, steps: int,
          cache: str, output: str) -> None:
     """Write a line for each reader."""
-    facts = timer.machine("jax", "tensorstore", "h5py", "numpy")
+    facts = timer.machine("jax", "tensorstore", "h5py", "numpy", "torch")
     for who, taken in seconds.items():
         times = timer.summary(taken)
         per_s = steps / times["median_s"]
         timer.write(output, {
-            "benchmark": "loader", "who": who, "config": config.name, "cache": cache,
+            "benchmark": "loader", "who": who, **timer.compared(seconds, who),
+            "config": config.name, "cache": cache, "dtype": "float16",
             "batch": config.train.batch, "frames": config.data.window_frames, "steps": steps,
-            **times, "batches_per_s": per_s, "GB_per_s": per_s * batches.batch_bytes / 1e9,
-            "our_speed": statistics.median(
-                other / own for own, other in zip(seconds["stemsep"], taken)), **facts})
+            **times, "batches_per_s": per_s, "windows_per_s": per_s * config.train.batch,
+            "audio_s_per_s": per_s * train.seconds_a_step(config),
+            "GB_per_s": per_s * batches.batch_bytes / 1e9, **facts})
 
 
 def input_wait(config: Config, steps: int, *, output: str) -> None:

@@ -64,12 +64,14 @@ print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 """
 
 
+# Of ours the peer, which may use all cores, is compared with the one that may use one.
+OURS, PEER = "stemsep, 1 worker on 1 core", "songSourceSeparator's way"
 # name -> (program, workers, cores that it may use; 0: all)
 CONTESTANTS = {
     "stemsep, 1 worker": (_OURS, 1, 0),
-    "stemsep, 1 worker on 1 core": (_OURS, 1, 1),
+    OURS: (_OURS, 1, 1),
     "stemsep, 2 workers": (_OURS, 2, 0),
-    "songSourceSeparator's way": (_PEER, 1, 0),
+    PEER: (_PEER, 1, 0),
 }
 
 
@@ -88,12 +90,13 @@ def compare(config: Config, *, repeats: int, output: str) -> None:
     for who, taken in seconds.items():
         timer.write(output, {
             "benchmark": "preprocess", "who": who, "config": config.name,
+            **(timer.compared(seconds, who, ours=OURS) if who == PEER else {}),
             **timer.summary(taken), "tracks": len(tracks), "audio_h": round(audio_h, 4),
             "cpu_s": statistics.median(cpu_s[who]),
             "audio_h_per_core_minute": audio_h * 60 / statistics.median(cpu_s[who]),
             "speed_of_1_worker_on_1_core": statistics.median(
-                one / own for one, own in zip(seconds["stemsep, 1 worker on 1 core"], taken)),
-            **facts})
+                one / own for one, own in zip(seconds[OURS], taken)),
+            "audio_s_per_s": 3600 * audio_h / statistics.median(taken), **facts})
 
 
 def run(config: Config, program: str, workers: int, cores: int, *, folder: str,

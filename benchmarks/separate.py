@@ -1,14 +1,17 @@
-"""Time the separation of whole files, reading and writing included, beside PyTorch, and count its
-memory.
+"""Time the separation of whole files, reading and writing included, beside PyTorch and Open-Unmix,
+and count its memory.
 
-    python -m benchmarks.separate --config configs/drums.py --peers torch --output results.jsonl
+    python -m benchmarks.separate --config configs/drums.py --peers torch_channels_last,open_unmix
 
 The network has random parameters and the song is noise at the model's rate, stereo FLAC: neither
-changes the time. Every contestant's timing is a line of JSON; ours has the share of the time that
-each stage was at work, which together are more than 1 where they overlap. Then a line each for
---minutes of a song in a process of its own, with its peak memory.
+changes the time. `torch_channels_last` is the same network in PyTorch, `open_unmix` another one,
+Open-Unmix as its package has it, with a network for each of as many stems. Every contestant's
+timing is a line of JSON; ours has the share of the time that each stage was at work, which together
+are more than 1 where they overlap. Then a line each for --minutes of a song in a process of its
+own, with its peak memory.
 """
 
+import functools
 import importlib.util
 import json
 import os
@@ -32,7 +35,7 @@ from stemsep.estimate import make_estimator
 from stemsep.jobs import Job
 from stemsep.separator import Separator
 
-PEERS = ("torch",)
+PEERS = {"torch_channels_last": "torch", "open_unmix": "openunmix"}     # and their packages
 _MEMORY = """
 import json, resource, sys
 from benchmarks import separate
@@ -46,6 +49,8 @@ def main(argv: list[str]) -> None:
     command.no_arguments(argv)
     f = flags.FLAGS
     config = command.checked_config(f["config"])
+    if unknown := sorted(set(f.peers) - set(PEERS)):
+        raise InputError(f"--peers {','.join(unknown)}: choose of {', '.join(PEERS)}")
     parallel.prepare()
     with tempfile.TemporaryDirectory() as folder:
         compare(config, Path(folder), song_s=f.song_s, peers=f.peers, repeats=f.repeats,
@@ -65,11 +70,13 @@ def compare(config: Config, folder: Path, *, song_s: float, peers: list[str], re
         call()
     times.seconds.clear()
     seconds = timer.take_turns(calls, repeats=repeats, warmup=0)
-    facts = timer.machine("jax", "jaxlib", "flax", *(set(calls) & set(PEERS)))
+    packages = {"torch", *(PEERS[who] for who in calls if who != "stemsep")}
+    facts = timer.machine("jax", "jaxlib", "flax", *sorted(packages))
     for who, taken in seconds.items():
         found = timer.summary(taken)
         line: dict[str, Any] = {
             "benchmark": "separate", "who": who, "config": config.name, "song_s": song_s,
+            "dtype": config.model.dtype if who == "stemsep" else "float32",
             "channels": 2, "sample_rate": config.audio.sample_rate,
             "batch": config.separate.batch, "overlap": config.separate.overlap, **found,
             "audio_s_per_s": song_s / found["median_s"], **facts}
@@ -77,10 +84,8 @@ def compare(config: Config, folder: Path, *, song_s: float, peers: list[str], re
             line["share_of_time"] = {stage: round(worked_s / sum(taken), 3)
                                      for stage, worked_s in times.seconds.items()}
         else:
-            ratios = sorted(theirs / mine for theirs, mine in
-                            zip(taken, seconds["stemsep"], strict=True))
-            line["peer"], line["ratio"] = f"{who}_channels_last", ratios[len(ratios) // 2]
-            print(f"{who} takes {line['ratio']:.2f} of our time")
+            line |= timer.compared(seconds, who)
+            print(f"ours has {line['ratio']:.2f} of the speed of {who}")
         timer.write(output, line)
 
 
@@ -140,25 +145,32 @@ def make_peers(config: Config, song: Path, output: Path,
     """Return the calls of the peers that are installed; say which are not."""
     calls: dict[str, Callable[[], None]] = {}
     for peer in peers:
-        if importlib.util.find_spec(peer) is None:
+        if not all(map(importlib.util.find_spec, ("torch", PEERS[peer]))):
             print(f"{peer} is not installed: left out")
+            continue
+        threads = len(os.sched_getaffinity(0))
+        output.mkdir(exist_ok=True)
+        if peer == "open_unmix":
+            from benchmarks.peers import open_unmix  # only now: its framework may be missing
+
+            unmix = open_unmix.make_separate(tuple(config.targets), threads=threads)
+            calls[peer] = functools.partial(unmix, song, output)
             continue
         model = config.model
         if model.name not in ("unet", "strided") or model.features != "magnitude" or (
                 model.bands or model.bins or model.estimate == "complex"):
             raise InputError(f"--peers {peer}: has the networks unet and strided on magnitudes of "
                              "all bins; use --config configs/drums.py")
-        from benchmarks.peers import torch_separate  # only now: its framework may be missing
+        from benchmarks.peers import torch_separate
 
-        separate = torch_separate.make_separate(config, threads=len(os.sched_getaffinity(0)))
-        output.mkdir(exist_ok=True)
-        calls[peer] = lambda: separate(song, output)
+        separate = torch_separate.make_separate(config, threads=threads)
+        calls[peer] = functools.partial(separate, song, output)
     return calls
 
 
 def define_flags() -> None:
     """Define the command's flags."""
-    flags.DEFINE_multi_enum("peers", [], PEERS, "frameworks to compare with")
+    flags.DEFINE_list("peers", [], f"what to compare with, of {', '.join(PEERS)}")
     flags.DEFINE_float("song_s", 180.0, "length of the song in seconds", lower_bound=0.01)
     flags.DEFINE_integer("repeats", 5, "rounds of timing", lower_bound=1)
     flags.DEFINE_list("minutes", ["10", "180"], "lengths of which the memory is counted")

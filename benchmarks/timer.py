@@ -1,7 +1,6 @@
 """How every benchmark takes the time: warmed up, waited for, in turns, and told in one line."""
 
 import json
-import resource
 import statistics
 import time
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Any, Callable, Mapping
 import jax
 from absl import flags
 
-from stemsep import command, provenance
+from benchmarks.contestants import process_peak_bytes
+from stemsep import command, parallel, provenance
 
 # The threads of one framework may spin for a while after their work: let them come to rest first.
 _REST_S = 0.25
@@ -38,8 +38,9 @@ def take_turns(
 ) -> dict[str, list[float]]:
     """Time each call, one after the other in every round, and return seconds a call of each round.
 
-    A call must return only when its work is done. What disturbs the machine for a while thus
-    disturbs all, and the ratio within a round says more than the ratio of two totals.
+    A call must return only when its work is done; one that returns seconds, a float, has taken
+    the time itself, in another process. What disturbs the machine for a while thus disturbs all,
+    and the ratio within a round says more than the ratio of two totals.
     """
     for call in calls.values():
         for _ in range(warmup):
@@ -49,9 +50,30 @@ def take_turns(
         for name, call in calls.items():
             time.sleep(_REST_S)
             start_s = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start_s)
+            own = call()
+            taken_s = time.perf_counter() - start_s
+            seconds[name].append(own if isinstance(own, float) else taken_s)
     return seconds
+
+
+def compared(
+    seconds: Mapping[str, list[float]], who: str, *, ours: str = "stemsep"
+) -> dict[str, Any]:
+    """Return the fields of a comparison for the line of `who`: the peer, and the ratio of our speed
+    to its, the median of the rounds' ratios; nothing for the line that is ours.
+    """
+    if who == ours:
+        return {}
+    return {"peer": who, "ratio": statistics.median(
+        theirs / mine for theirs, mine in zip(seconds[who], seconds[ours], strict=True))}
+
+
+def work(flops: float, seconds: float, dtype: str, *, devices: int = 1) -> dict[str, float]:
+    """Return TFLOP/s, and their share of the most of so many devices, where that is known."""
+    tflops = flops / seconds / 1e12
+    peak = parallel.peak_tflops(jax.devices()[0].device_kind, dtype)
+    return {"tflops_per_s": tflops,
+            **({"share_of_peak": tflops / peak / devices} if peak else {})}
 
 
 def waiting(step: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
@@ -90,7 +112,7 @@ def machine(*packages: str) -> dict[str, Any]:
 def peak_memory_bytes() -> int:
     """Return the most memory used so far, of the device where it counts, else of this process."""
     counted = jax.devices()[0].memory_stats() or {}
-    return counted.get("peak_bytes_in_use") or _process_peak_bytes()
+    return counted.get("peak_bytes_in_use") or process_peak_bytes()
 
 
 def program_bytes(program: jax.stages.Compiled) -> int:
@@ -107,7 +129,3 @@ def write(path: str, line: dict[str, Any]) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with open(path, "a", encoding="utf-8") as file:
             file.write(text + "\n")
-
-
-def _process_peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB

@@ -1,13 +1,17 @@
 """Time one train step (forward, L1 loss, gradient, AdamW) of our networks, beside other frameworks.
 
-    python -m benchmarks.train_step --peers torch --output results.jsonl
+    python -m benchmarks.train_step --peers torch_channels_last,keras --output results.jsonl
 
-Every contestant's timing is one line of JSON. Shapes are batch × frames × bins × channels.
+Every contestant's timing is one line of JSON; each runs in a process of its own, all in turns.
+Shapes are batch × frames × bins × channels. With --inference it is the network's output alone. The
+peers: `plain_xla`, our network of the textbook's operators without compiler flags; `torch`, eager;
+`torch_channels_last`, the same in the memory format that suits it; `torch_compile` and `torch_amp`
+(bfloat16), that compiled or under autocast; `torch_compile_amp`, both; `keras` with tf.function.
+TFLOP/s count the multiplications and additions of the network, whoever does them.
 """
 
 import importlib.util
 import os
-import statistics
 from typing import Any, Callable
 
 import jax
@@ -16,11 +20,13 @@ import optax
 from absl import flags
 
 from benchmarks import timer
-from stemsep import command, models, parallel
+from benchmarks.contestants import SHARED, Contestant
+from stemsep import command, flops, models, parallel
 from stemsep.config import AudioConfig, ModelConfig
 from stemsep.errors import InputError
 
-PEERS = ("torch",)
+PEERS = ("plain_xla", "torch", "torch_channels_last", "torch_compile", "torch_amp",
+         "torch_compile_amp", "keras")
 WIDTHS = {"unet": (32, 64, 128, 256, 512), "strided": (16, 32, 64, 128, 256)}
 OUTPUTS = 2
 
@@ -34,39 +40,47 @@ def main(argv: list[str]) -> None:
         compare(
             flags.FLAGS.model, shape,
             widths=tuple(map(int, flags.FLAGS.widths)) or WIDTHS[flags.FLAGS.model],
-            dtype=flags.FLAGS.dtype, peers=flags.FLAGS.peers, repeats=flags.FLAGS.repeats,
+            dtype=flags.FLAGS.dtype, peers=parse_peers(flags.FLAGS.peers),
+            repeats=flags.FLAGS.repeats, inference=flags.FLAGS.inference,
             output=flags.FLAGS.output,
         )
 
 
 def compare(
     name: str, shape: tuple[int, ...], *, widths: tuple[int, ...], dtype: str, peers: list[str],
-    repeats: int, output: str,
+    repeats: int, inference: bool = False, output: str,
 ) -> None:
     """Time ours and the peers' step in turns; write a line each, and print the ratios."""
     config = ModelConfig(name=name, widths=widths, dtype=dtype)
-    ours, program_bytes = make_ours(config, shape)
-    calls = {"stemsep": ours, **make_peers(config, shape, peers)}
-    seconds = timer.take_turns(calls, repeats=repeats)
-    facts = timer.machine("jax", "jaxlib", "flax", *(set(calls) & set(PEERS)))
-    audio = AudioConfig()
+    contestants = {"stemsep": Contestant(make_ours, config, shape, inference, False,
+                                         environment=SHARED),
+                   **make_peers(config, shape, peers, inference=inference)}
+    try:
+        seconds = timer.take_turns(contestants, repeats=repeats)
+        memory = {who: one.peak_memory_bytes() for who, one in contestants.items()}
+    finally:
+        for contestant in contestants.values():
+            contestant.close()
+    packages = {who.partition("_")[0] for who in peers} & {"torch", "keras"}
+    facts = timer.machine("jax", "jaxlib", "flax", *sorted(packages))
+    audio, count = AudioConfig(), contestants["stemsep"].facts["flops"]
     window_s = shape[0] * shape[1] * audio.hop / audio.sample_rate
     for who, taken in seconds.items():
-        times = timer.summary(taken)
+        times, ratio = timer.summary(taken), timer.compared(seconds, who)
+        used = contestants[who].facts.get("dtype", "float32")
         line = {
-            "benchmark": "train_step", "who": who, "model": name, "widths": widths,
-            "shape_BTFC": shape, "dtype": dtype if who == "stemsep" else "float32", **times,
+            "benchmark": "inference" if inference else "train_step", "who": who, **ratio,
+            "model": name, "widths": widths, "shape_BTFC": shape, "dtype": used, **times,
             "audio_s_per_s": window_s / times["median_s"], "hop_samples": audio.hop,
-            "sample_rate": audio.sample_rate, "peak_memory_bytes": timer.peak_memory_bytes(),
-            **facts,
+            "sample_rate": audio.sample_rate, "peak_memory_bytes": memory[who],
+            **timer.work(count, float(times["median_s"]), used), **facts,
         }
+        if who == "plain_xla":
+            line["xla_flags"] = ""
         if who == "stemsep":
-            line["program_bytes"] = program_bytes
+            line["program_bytes"] = contestants[who].facts["program_bytes"]
         else:
-            line["peer_s_per_our_s"] = statistics.median(
-                theirs / mine for theirs, mine in zip(taken, seconds["stemsep"], strict=True)
-            )
-            print(f"{name} {shape}: {who} takes {line['peer_s_per_our_s']:.2f} of our time")
+            print(f"{name} {shape}: ours has {ratio['ratio']:.2f} of the speed of {who}")
         timer.write(output, line)
 
 
@@ -78,14 +92,40 @@ def parse_shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def make_ours(config: ModelConfig, shape: tuple[int, ...]) -> tuple[Callable[[], None], int]:
-    """Return a call that does one step, and the memory of its program in bytes."""
+def parse_peers(names: list[str]) -> list[str]:
+    """Return the names of peers, of which "all" is all, or raise InputError."""
+    if unknown := sorted(set(names) - {*PEERS, "all"}):
+        raise InputError(f"--peers {','.join(unknown)}: choose of all, {', '.join(PEERS)}")
+    return list(PEERS) if "all" in names else names
+
+
+def make_ours(config: ModelConfig, shape: tuple[int, ...], inference: bool, plain: bool,
+              ) -> tuple[Callable[[], None], dict[str, Any]]:
+    """Return a call that does one step, or one inference, and what is to be known of its program.
+
+    plain: of the textbook's operators, and without our compiler flags.
+    """
+    if not plain:
+        parallel.prepare()
     network = models.build(config, bins=shape[2], channels=shape[3], outputs=OUTPUTS)
-    optimiser = optax.adamw(1e-3, weight_decay=1e-6)
-    x_key, y_key, init_key, drop_key = jax.random.split(jax.random.key(0), 4)
+    textbook = network.clone(fast=False)
+    init_key, x_key = jax.random.split(jax.random.key(0))
     x_BTFC = jax.random.uniform(x_key, shape)
-    y_BTFK = jax.random.uniform(y_key, (*shape[:3], OUTPUTS))
     variables = jax.jit(lambda: network.init(init_key, x_BTFC[:1], train=False))()
+    make = make_inference if inference else make_step
+    step, state = make(textbook if plain else network, variables, x_BTFC)
+    program = jax.jit(step, donate_argnums=0).lower(state).compile()
+    counted, _ = make(textbook, variables, x_BTFC)
+    return timer.waiting(program, state), {
+        "program_bytes": timer.program_bytes(program), "flops": flops.count(counted, state),
+        "dtype": config.dtype, "peak": timer.peak_memory_bytes}
+
+
+def make_step(network: Any, variables: Any, x_BTFC: jax.Array) -> tuple[Callable, Any]:
+    """Return step(state) -> (state, loss) and the first state."""
+    optimiser = optax.adamw(1e-3, weight_decay=1e-6)
+    y_key, drop_key = jax.random.split(jax.random.key(1))
+    y_BTFK = jax.random.uniform(y_key, (*x_BTFC.shape[:3], OUTPUTS))
 
     def loss(params: Any, stats: Any, key: jax.Array) -> Any:
         y, new = network.apply(
@@ -102,31 +142,64 @@ def make_ours(config: ModelConfig, shape: tuple[int, ...]) -> tuple[Callable[[],
         return (optax.apply_updates(params, updates), stats, memory, key), value
 
     params = variables["params"]
-    state = params, variables["batch_stats"], optimiser.init(params), drop_key
-    program = jax.jit(step, donate_argnums=0).lower(state).compile()
-    return timer.waiting(program, state), timer.program_bytes(program)
+    return step, (params, variables["batch_stats"], optimiser.init(params), drop_key)
+
+
+def make_inference(network: Any, variables: Any, x_BTFC: jax.Array) -> tuple[Callable, Any]:
+    """Return step(state) -> (state, output); its state is the parameters, which stay as they are.
+    """
+    def step(state: Any) -> Any:
+        return state, network.apply(state, x_BTFC, train=False)
+
+    return step, variables
 
 
 def make_peers(
-    config: ModelConfig, shape: tuple[int, ...], peers: list[str]
-) -> dict[str, Callable[[], None]]:
-    """Return the steps of the peers that are installed; say which are not."""
-    calls = {}
+    config: ModelConfig, shape: tuple[int, ...], peers: list[str], *, inference: bool
+) -> dict[str, Contestant]:
+    """Return the peers that are installed and can run; say which are not."""
+    found = {}
+    threads = len(os.sched_getaffinity(0))
     for peer in peers:
-        if importlib.util.find_spec(peer) is None:
-            print(f"{peer} is not installed: left out")
+        package, _, variant = peer.partition("_")
+        if peer == "plain_xla":
+            found[peer] = Contestant(make_ours, config, shape, inference, True,
+                                     environment={**SHARED, "XLA_FLAGS": ""})
             continue
-        from benchmarks.peers import torch_unet  # only now: its framework may be missing
-        calls[peer] = torch_unet.make_train_step(
-            config.name, shape, outputs=OUTPUTS, widths=config.widths, dropout=config.dropout,
-            threads=len(os.sched_getaffinity(0)),
-        )
-    return calls
+        needed = {"torch": "torch", "keras": "tensorflow"}[package]
+        if importlib.util.find_spec(needed) is None or importlib.util.find_spec(package) is None:
+            print(f"{peer}: {needed} is not installed: left out")
+            continue
+        try:
+            found[peer] = Contestant(make_peer, package, variant, config, shape, inference,
+                                     threads, environment=SHARED)
+        except RuntimeError as problem:
+            if not variant.startswith("compile"):
+                raise
+            words = str(problem).strip().splitlines()[-1]
+            print(f"{peer} needs a compiler that is not here: left out ({words})")
+    return found
+
+
+def make_peer(package: str, variant: str, config: ModelConfig, shape: tuple[int, ...],
+              inference: bool, threads: int) -> tuple[Callable[[], None], dict[str, Any]]:
+    """Return a call that does one step of a peer, and what is to be known of it."""
+    layers: dict[str, Any] = {"outputs": OUTPUTS, "widths": config.widths,
+                              "dropout": config.dropout, "threads": threads,
+                              "inference": inference}
+    if package == "keras":
+        from benchmarks.peers import keras_unet  # only now: its framework may be missing
+
+        return keras_unet.make_step(config.name, shape, **layers)
+    from benchmarks.peers import torch_unet
+
+    return torch_unet.make_step(config.name, shape, variant=variant, **layers)
 
 
 def define_flags() -> None:
     """Define the command's flags."""
-    flags.DEFINE_multi_enum("peers", [], PEERS, "frameworks to compare with")
+    flags.DEFINE_list("peers", [], f"what to compare with: all, or {', '.join(PEERS)}")
+    flags.DEFINE_bool("inference", False, "the network's output alone, in place of a step")
     flags.DEFINE_enum("model", "strided", sorted(WIDTHS), "the network")
     flags.DEFINE_list("widths", [], "channels of its levels; empty: the usual ones")
     flags.DEFINE_list("shapes", ["16x128x512x1"], "batch x frames x bins x channels")

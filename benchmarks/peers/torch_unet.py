@@ -72,33 +72,63 @@ def build(
     return network(channels=channels, outputs=outputs, widths=widths, dropout=dropout)
 
 
-def make_train_step(
+def make_step(
     name: str, shape: tuple[int, ...], *, outputs: int, widths: tuple[int, ...],
-    dropout: float, threads: int,
-) -> Callable[[], None]:
-    """Return a call that does one train step, eagerly and in the memory format that is fastest.
+    dropout: float, threads: int, variant: str = "channels_last", inference: bool = False,
+) -> tuple[Callable[[], None], dict[str, Any]]:
+    """Return a call that does one train step, or one inference, and what is to be known of it.
 
-    shape: batch, frames, bins, channels of the input, whose sizes need no padding.
+    shape: batch, frames, bins, channels of the input, whose sizes need no padding. variant: "",
+    eagerly in the format that PyTorch begins with; "channels_last", in the one that is fastest; and
+    in that one "compile", "amp" (bfloat16) or "compile_amp".
     """
     batch, frames, bins, channels = shape
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     network = build(name, channels=channels, outputs=outputs, widths=widths, dropout=dropout)
-    form: Any = {"device": device, "memory_format": torch.channels_last}
-    network.to(**form).train()
-    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-6, fused=True)
+    form: Any = {"device": device,
+                 "memory_format": torch.channels_last if variant else torch.contiguous_format}
+    network.to(**form).train(not inference)
+    compiled = torch.compile(network) if "compile" in variant else network
     x_BCTF = torch.rand(batch, channels, frames, bins).to(**form)
-    y_BKTF = torch.rand(batch, outputs, frames, bins).to(**form)
+    amp = torch.autocast(device, torch.bfloat16, enabled="amp" in variant)
+
+    @torch.inference_mode()
+    def infer() -> None:
+        with amp:
+            compiled(x_BCTF)
+        _wait(device)
+
+    call = infer
+    if not inference:
+        call = _train_step(
+            network, compiled, x_BCTF, torch.rand(batch, outputs, frames, bins).to(**form), amp)
+    call()          # a compiler that is missing shows here
+    facts: dict[str, Any] = {"dtype": "bfloat16" if "amp" in variant else "float32"}
+    if device == "cuda":
+        facts["peak"] = torch.cuda.max_memory_allocated
+    return call, facts
+
+
+def _train_step(network: nn.Module, compiled: Any, x_BCTF: torch.Tensor, y_BKTF: torch.Tensor,
+                amp: torch.autocast) -> Callable[[], None]:
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-6, fused=True)
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        functional.l1_loss(functional.relu(network(x_BCTF)), y_BKTF).backward()
+        with amp:
+            loss = functional.l1_loss(functional.relu(compiled(x_BCTF)).float(), y_BKTF)
+        loss.backward()
         optimiser.step()
-        if device == "cuda":
-            torch.cuda.synchronize()
+        _wait(x_BCTF.device.type)
 
     return step
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def _norm(width: int) -> nn.Module:
