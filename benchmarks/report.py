@@ -174,7 +174,8 @@ def told(section: Section, lines: list[Line]) -> str:
 
 def origin(lines: list[Line]) -> str:
     """Return in words what the lines were measured on: devices, versions, revisions."""
-    devices = {f"{line['device']} ({line['cpu']}, {line['cores']} cores)": None for line in lines}
+    devices = {"On paper, not measured" if "machine" in line else
+               f"{line['device']} ({line['cpu']}, {line['cores']} cores)": None for line in lines}
     versions: dict[str, None] = {}
     for line in lines:
         versions |= {f"{name} {it}": None for name, it in line["versions"].items() if it}

@@ -50,6 +50,11 @@ def test_what_is_written_by_hand_stays() -> None:
         report.inserted("before", "new")
 
 
+def test_what_is_on_paper_is_told_so() -> None:
+    line = {**LINE, "machine": "8xH100 NVLink", "versions": {"jax": "1"}, "cpu": "x", "cores": 2}
+    assert report.origin([line]) == "On paper, not measured. jax 1. Revision a."
+
+
 def test_numbers_have_three_digits() -> None:
     assert [report.number(value) for value in (0.123456, 16, 12345.6, 1.2e-7, "a", True, 999.96)
             ] == ["0.123", "16", "12346", "1.20e-07", "a", "True", "1000"]
