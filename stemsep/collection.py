@@ -159,12 +159,11 @@ class _Song(Passage):
         if away:
             for file in files.values():
                 remote.send(folder / file, f"{output}/{file}")
-        rescaled = peak > 1 and not form.unlimited and form.clip in (None, "rescale")
         return {
             "files": files, "bytes": sizes, "seconds": self.info.samples / self.info.sample_rate,
             "sample_rate": self.info.sample_rate, "channels": self.info.channels,
             "samples": self.info.samples, "peak": round(peak, 6),
-            "gain_db": round(-20 * float(np.log10(peak)), 4) if rescaled else 0.0,
+            "gain_db": round(-20 * float(np.log10(peak)), 4) if peak > 1 and form.rescales else 0.0,
         }
 
     def close(self) -> None:

@@ -68,6 +68,11 @@ class Form:
         return format_of(self.names).name == "WAV" and self.bits in (None, 32)
 
     @property
+    def rescales(self) -> bool:
+        """Whether a song that goes beyond full scale is made quieter."""
+        return not self.unlimited and self.clip in (None, "rescale")
+
+    @property
     def grid(self) -> float:
         """The step of a sample of whole numbers, 0 of other ones."""
         form = format_of(self.names)
@@ -135,7 +140,7 @@ def write_song(
     with ExitStack() as stack:
         # Of what must fit, the peak is known at the end: until then it is kept as it is.
         held = None
-        if not form.unlimited and form.clip in (None, "rescale"):
+        if form.rescales:
             held = stack.enter_context(_Held(files[0].parent, len(files), channels))
         writers = [stack.enter_context(Writer(
             path, sample_rate, channels, bits=form.bits, samples=samples, quality=form.quality,

@@ -178,7 +178,11 @@ class Separator:
         take so many channels, and for a residual where the last stem is not the rest of a song; and
         ValueError as a call does.
         """
-        passage = Passage(self, blocks, rate, channels, residual=residual, grid=grid, name=name)
+        return self._alone(Passage(self, blocks, rate, channels, residual=residual, grid=grid,
+                                   name=name))
+
+    def _alone(self, passage: "Passage") -> Iterator[np.ndarray]:
+        """Yield the stems of a song by itself, in the thread of who takes them."""
         estimates = self.through((None, row) for row in passage.rows())
         return passage.stems(row for _, row in estimates if row is not None)
 
@@ -240,11 +244,10 @@ class Separator:
                           residual=form.residual, grid=form.grid, name=str(path))
         named = form.files(song_name(Path(path)), self.stems)
         files = {label: Path(output) / file for label, file in named.items()}
-        estimates = self.through((None, row) for row in passage.rows())
         peak = write_song(
-            passage.stems(row for _, row in estimates if row is not None),
-            list(files.values()), form.weights(self.stems), form, sample_rate=info.sample_rate,
-            channels=info.channels, samples=info.samples, tags=audio.tags(path), progress=progress)
+            self._alone(passage), list(files.values()), form.weights(self.stems), form,
+            sample_rate=info.sample_rate, channels=info.channels, samples=info.samples,
+            tags=audio.tags(path), progress=progress)
         if said := form.clipping(peak):
             warnings.warn(f"{path}: {said}", stacklevel=2)
         return files
