@@ -106,6 +106,7 @@ class Separator:
         own = make_estimator(config)
         self._estimators = tuple(estimators) or (own.shared if shared else own,) * len(variables)
         self._variables = self._devices.replicate(variables)
+        self._fingerprint: str | None = None    # when it was asked for
         # Compiled once for each sample rate and number of channels.
         self._run = self._devices.map(self._body, split=True)
 
@@ -133,14 +134,20 @@ class Separator:
         """
         other = copy.copy(self)
         other._variables = self._devices.replicate(variables)
+        other._fingerprint = None
         return other
 
     def fingerprint(self) -> str:
-        """Return what tells this model from others: its configuration and parameters."""
+        """Return what tells this model from others: its configuration and parameters, which are
+        read once.
+        """
+        if self._fingerprint is not None:
+            return self._fingerprint
         found = hashlib.sha256(json.dumps(to_dict(self.config), sort_keys=True).encode())
         for leaf in jax.tree.leaves(self._devices.get(self._variables)):
             found.update(np.asarray(leaf).tobytes())
-        return found.hexdigest()
+        self._fingerprint = found.hexdigest()
+        return self._fingerprint
 
     @property
     def rest(self) -> int | None:
