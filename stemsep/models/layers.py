@@ -18,6 +18,7 @@ class Conv(nn.Module):
     """Convolution with stride 1, "SAME" padding and no bias."""
 
     features: int
+    fast: bool
     size: int = 3
     dtype: Any = jnp.float32
 
@@ -25,7 +26,7 @@ class Conv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _KERNEL_INIT, shape, jnp.float32)
-        y_BTFC = ops.conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype))
+        y_BTFC = ops.conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
         return checkpoint_name(y_BTFC, HEAVY)
 
 

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from stemsep.models import winograd
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -22,9 +24,17 @@ def prefer_fast() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolve with stride 1 and "SAME" zero padding."""
-    return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+def conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
+    """Convolve with a 3×3 or 1×1 kernel, stride 1 and "SAME" zero padding.
+
+    Fast: one of 1×1 is a multiplication of matrices; one of 3×3 and its gradients have fewer
+    products, see `winograd`, or where the channels are few are arranged in longer vectors.
+    """
+    if not fast:
+        return _conv(x_BTFC, kernel)
+    if kernel.shape[0] == 1:
+        return jnp.einsum("btfc,ck->btfk", x_BTFC, kernel[0, 0])
+    return _conv3x3(x_BTFC, kernel)
 
 
 def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
@@ -78,6 +88,30 @@ def depth_to_space(x_BTFC: jax.Array) -> jax.Array:
     return x.reshape(batch, 2 * frames, 2 * bins, channels // 4)
 
 
+def _conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+
+
+def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+    # Below that the sums of the inputs cost more than the products that they save.
+    if min(kernel.shape[2:]) >= 64:
+        return winograd.convolve(x_BTFC, kernel)
+    return _conv(x_BTFC, kernel)
+
+
+def _conv3x3_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
+    if min(x_BTFC.shape[-1], dy_BTFK.shape[-1]) >= 256:
+        return winograd.kernel_gradient(x_BTFC, dy_BTFK)
+    return _taps_gradient(x_BTFC, dy_BTFK, (3, 3), ((1, 1), (1, 1)))
+
+
+_conv3x3 = jax.custom_vjp(_conv3x3_forward)
+_conv3x3.defvjp(
+    lambda x, kernel: (_conv3x3_forward(x, kernel), (x, kernel)),
+    lambda kept, dy: (_conv3x3_forward(dy, _adjoint(kept[1])), _conv3x3_kernel_gradient(kept[0], dy)),
+)
+
+
 def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     if kernel.shape[2] >= 8:
         return lax.conv_general_dilated(
@@ -116,7 +150,7 @@ def _conv3(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     batch, frames, bins, inputs = x_BTFC.shape
     outputs = kernel.shape[3]
     if min(inputs, outputs) > 4 or bins % 2:
-        return conv(x_BTFC, kernel)
+        return _conv(x_BTFC, kernel)
     # Twice the channels with half the taps zero: the longer vectors gain more than the zeros cost.
     # Bin d of the group at a - 1 meets bin c of a group at tap 2 (a - 1) + d - c + 1.
     none = jnp.zeros_like(kernel[:, :1])
@@ -125,7 +159,7 @@ def _conv3(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
                       for d in (0, 1) for c in (0, 1)], axis=2)
     taps = taps.reshape(3, 3, 2, 2, inputs, outputs).transpose(0, 1, 2, 4, 3, 5)
     pairs = x_BTFC.reshape(batch, frames, bins // 2, 2 * inputs)
-    y = conv(pairs, taps.reshape(3, 3, 2 * inputs, 2 * outputs))
+    y = _conv(pairs, taps.reshape(3, 3, 2 * inputs, 2 * outputs))
     return y.reshape(batch, frames, bins, outputs)
 
 
@@ -140,19 +174,44 @@ def _kernel_gradient(fine_BTFC: jax.Array, coarse_BTFK: jax.Array) -> jax.Array:
     The taps of either parity meet the positions of the other: four unstrided problems.
     """
     quarters = _quarters(fine_BTFC)
-    shape = (5, 5, fine_BTFC.shape[-1], coarse_BTFK.shape[-1])
+    phases = [
+        [_taps_gradient(quarters[2 * row + column], coarse_BTFK, (2 + row, 2 + column),
+                        ((row, 1), (column, 1))) for column in (0, 1)]
+        for row in (0, 1)
+    ]
+    taps = [[phases[1 - row % 2][1 - column % 2][row // 2, column // 2] for column in range(5)]
+            for row in range(5)]
+    return jnp.stack([jnp.stack(row) for row in taps])
 
-    def convolve(kernel: jax.Array) -> jax.Array:
-        parts = [
-            lax.conv_general_dilated(
-                quarters[2 * row + column], kernel[1 - row :: 2, 1 - column :: 2], (1, 1),
-                ((row, 1), (column, 1)), dimension_numbers=_NHWC,
-            )
-            for row in (0, 1) for column in (0, 1)
-        ]
-        return parts[0] + parts[1] + parts[2] + parts[3]
 
-    return jax.linear_transpose(convolve, jnp.zeros(shape, fine_BTFC.dtype))(coarse_BTFK)[0]
+def _taps_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array, size: tuple[int, int],
+                   padding: tuple[tuple[int, int], tuple[int, int]]) -> jax.Array:
+    """Return the gradient of the kernel of a convolution of stride 1, from its input and its
+    output's gradient; the padding is at most one position a side.
+
+    XLA sums over the windows innermost, in vectors as long as they are many. Few windows are cut
+    into blocks of frames, and what meets across a cut is added.
+    """
+    batch, frames = x_BTFC.shape[:2]
+    blocks = next(n for n in range(max(1, 8 // batch), 0, -1) if frames % n == 0)
+    x = x_BTFC.reshape(batch, blocks, frames // blocks, *x_BTFC.shape[2:])
+    dy = dy_BTFK.reshape(batch, blocks, frames // blocks, *dy_BTFK.shape[2:])
+
+    def gradient(x: jax.Array, dy: jax.Array, rows: int, pad: tuple[int, int]) -> jax.Array:
+        x, dy = x.reshape(-1, *x.shape[2:]), dy.reshape(-1, *dy.shape[2:])
+        empty = jnp.zeros((rows, size[1], x.shape[-1], dy.shape[-1]), x.dtype)
+        convolve = lambda kernel: lax.conv_general_dilated(
+            x, kernel, (1, 1), (pad, padding[1]), dimension_numbers=_NHWC)
+        return jax.linear_transpose(convolve, empty)(dy)[0]
+
+    whole = gradient(x, dy, size[0], padding[0])
+    if blocks > 1 and padding[0][0]:
+        first = gradient(x[:, :-1, -1:], dy[:, 1:, :1], 1, (0, 0))
+        whole = whole.at[:1].add(first)
+    if blocks > 1 and padding[0][1]:
+        last = gradient(x[:, 1:, :1], dy[:, :-1, -1:], 1, (0, 0))
+        whole = whole.at[-1:].add(last)
+    return whole
 
 
 _down, _up = jax.custom_vjp(_down_forward), jax.custom_vjp(_up_forward)

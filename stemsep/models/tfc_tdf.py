@@ -88,7 +88,7 @@ class TfcTdfUNet(Network):
         return x
 
     def _conv(self, x: jax.Array, width: int, *, size: int, name: str) -> jax.Array:
-        return Conv(width, size=size, dtype=self.dtype, name=name)(x)
+        return Conv(width, fast=self.fast, size=size, dtype=self.dtype, name=name)(x)
 
     def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
         return nn.relu(self.normalised(x, train=train, name=name))

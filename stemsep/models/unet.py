@@ -46,12 +46,12 @@ class UNet(Network):
             x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
             x = self._convs(x, width, train=train, name=f"merge{level}")
-        y_BTFK = Conv(self.outputs, size=1, dtype=self.dtype, name="last")(x)
+        y_BTFK = Conv(self.outputs, fast=self.fast, size=1, dtype=self.dtype, name="last")(x)
         return y_BTFK[:, :frames, :bins]
 
     def _convs(self, x: jax.Array, width: int, *, train: bool, name: str) -> jax.Array:
         for half in ("a", "b"):
-            x = Conv(width, dtype=self.dtype, name=f"{name}{half}")(x)
+            x = Conv(width, fast=self.fast, dtype=self.dtype, name=f"{name}{half}")(x)
             x = self._norm_relu(x, train=train, name=f"{name}{half}_norm")
         return x
 
