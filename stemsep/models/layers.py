@@ -143,15 +143,21 @@ class Network(nn.Module):
     axis_name: str | None = None
     fast: bool = True
 
-    def normalised(self, x_BTFC: jax.Array, *, train: bool, name: str) -> jax.Array:
-        """Return a layer's channels normalised; `name` is that of the parameters."""
+    def normalised(
+        self, x_BTFC: jax.Array, *, train: bool, name: str, slope: float = 0.0
+    ) -> jax.Array:
+        """Return a layer's channels normalised, after a ReLU, a leaky one where it has a slope;
+        `name` is that of the parameters.
+        """
         if self.norm == "group":
             groups = math.gcd(x_BTFC.shape[-1], 8)
-            return nn.GroupNorm(groups, dtype=self.dtype, name=name)(x_BTFC)
-        return nn.BatchNorm(
-            use_running_average=not train, momentum=self.norm_momentum, dtype=self.dtype,
-            axis_name=self.axis_name, name=name,
-        )(x_BTFC)
+            x = nn.GroupNorm(groups, dtype=self.dtype, name=name)(x_BTFC)
+        else:
+            x = nn.BatchNorm(
+                use_running_average=not train, momentum=self.norm_momentum, dtype=self.dtype,
+                axis_name=self.axis_name, name=name,
+            )(x_BTFC)
+        return nn.leaky_relu(x, slope) if slope else nn.relu(x)
 
 
 def check_channels(x_BTFC: jax.Array, channels: int) -> None:

@@ -41,13 +41,12 @@ class StridedUNet(Network):
         skips = []
         for level, width in enumerate(self.widths):
             x = DownConv(width, fast=self.fast, dtype=self.dtype, name=f"down{level}")(x)
-            x = self.normalised(x, train=train, name=f"down{level}_norm")
-            x = nn.leaky_relu(x, 0.2)
+            x = self.normalised(x, train=train, slope=0.2, name=f"down{level}_norm")
             skips.append(x)
         skips.pop()
         for level in reversed(range(len(skips))):
             x = UpConv(self.widths[level], fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
-            x = nn.relu(self.normalised(x, train=train, name=f"up{level}_norm"))
+            x = self.normalised(x, train=train, name=f"up{level}_norm")
             if len(skips) - level <= 3:
                 x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)

@@ -58,37 +58,34 @@ class TfcTdfUNet(Network):
                 x = self._conv(ops.space_to_depth(x), width, size=1, name=down)
             else:
                 x = DownConv(width, fast=self.fast, dtype=self.dtype, name=down)(x)
-            x = self._norm_relu(x, train=train, name=f"{down}_norm")
+            x = self.normalised(x, train=train, name=f"{down}_norm")
             x = self._blocks(x, train=train, name=f"encoder{level}")
             skips.append(x)
         skips.pop()
         for level in reversed(range(len(skips))):
             width = self.widths[level]
             x = ops.depth_to_space(self._conv(x, 4 * width, size=1, name=f"up{level}"))
-            x = self._norm_relu(x, train=train, name=f"up{level}_norm")
+            x = self.normalised(x, train=train, name=f"up{level}_norm")
             if len(skips) - level <= 3:
                 x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
             x = self._conv(x, width, size=1, name=f"merge{level}")
             x = self._blocks(x, train=train, name=f"decoder{level}")
-        x = self._norm_relu(x, train=train, name="last_norm")
+        x = self.normalised(x, train=train, name="last_norm")
         last = UpConv(self.outputs, fast=self.fast, use_bias=True, dtype=self.dtype, name="last")
         return last(x)[:, :frames, :bins]
 
     def _blocks(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
         for number in range(self.blocks):
             here, bins = f"{name}_{number}", x.shape[2]
-            near = self._norm_relu(x, train=train, name=f"{here}_norm")
+            near = self.normalised(x, train=train, name=f"{here}_norm")
             x = x + self._conv(near, x.shape[-1], size=3, name=here)
             narrow = max(_LEAST_BINS, bins // self.bottleneck)
             wide = BinDense(narrow, dtype=self.dtype, name=f"{here}_in")(x)
-            wide = self._norm_relu(wide, train=train, name=f"{here}_in_norm")
+            wide = self.normalised(wide, train=train, name=f"{here}_in_norm")
             wide = BinDense(bins, dtype=self.dtype, name=f"{here}_out")(wide)
-            x = x + self._norm_relu(wide, train=train, name=f"{here}_out_norm")
+            x = x + self.normalised(wide, train=train, name=f"{here}_out_norm")
         return x
 
     def _conv(self, x: jax.Array, width: int, *, size: int, name: str) -> jax.Array:
         return Conv(width, fast=self.fast, size=size, dtype=self.dtype, name=name)(x)
-
-    def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        return nn.relu(self.normalised(x, train=train, name=name))

@@ -42,7 +42,7 @@ class UNet(Network):
         for level in reversed(range(len(skips))):
             width = self.widths[level]
             x = UpConv(width, fast=self.fast, dtype=self.dtype, name=f"up{level}")(x)
-            x = self._norm_relu(x, train=train, name=f"up{level}_norm")
+            x = self.normalised(x, train=train, name=f"up{level}_norm")
             x = Dropout(self.dropout)(x, windows, train=train)
             x = jnp.concatenate([x, skips[level]], axis=-1)
             x = self._convs(x, width, train=train, name=f"merge{level}")
@@ -52,9 +52,5 @@ class UNet(Network):
     def _convs(self, x: jax.Array, width: int, *, train: bool, name: str) -> jax.Array:
         for half in ("a", "b"):
             x = Conv(width, fast=self.fast, dtype=self.dtype, name=f"{name}{half}")(x)
-            x = self._norm_relu(x, train=train, name=f"{name}{half}_norm")
+            x = self.normalised(x, train=train, name=f"{name}{half}_norm")
         return x
-
-    def _norm_relu(self, x: jax.Array, *, train: bool, name: str) -> jax.Array:
-        x = self.normalised(x, train=train, name=name)
-        return nn.relu(x)
