@@ -75,6 +75,26 @@ def test_fast_convolutions_equal_the_plain_ones(
     assert apart(got, want) < 2e-6
 
 
+# Many channels go Winograd's way, few windows are cut into blocks of frames.
+@pytest.mark.parametrize("size", [(2, 16, 6), (1, 8, 5), (3, 7, 4), (9, 4, 3), (1, 1, 1)])
+@pytest.mark.parametrize("kernel", [(3, 2, 5), (3, 64, 70), (3, 257, 256), (1, 9, 4)])
+def test_fast_unstrided_convolutions_equal_the_plain_ones(
+    kernel: tuple[int, int, int], size: tuple[int, int, int]
+) -> None:
+    taps, *channels = kernel
+
+    @jax.jit
+    def both(x_BTFC: jax.Array, kernel: jax.Array) -> Any:
+        outcomes = []
+        for fast in (True, False):
+            y, pull = jax.vjp(lambda x, k: ops.conv(x, k, fast=fast), x_BTFC, kernel)
+            outcomes.append((y, pull(draw(2, *y.shape))))
+        return outcomes
+
+    got, want = both(draw(0, *size, channels[0]), draw(1, taps, taps, *channels))
+    assert apart(got, want) < 2e-6
+
+
 def test_plain_up_conv_is_flax_conv_transpose() -> None:
     x_BTFC, kernel = draw(0, 2, 3, 5, 3), draw(1, 5, 5, 3, 4)
     layer = nn.ConvTranspose(4, (5, 5), (2, 2), use_bias=False)
@@ -130,9 +150,15 @@ def test_input_counts_as_zero_beyond_its_end(network: Any, multiple: int) -> Non
     assert apart(infer(x_BTFC), infer(padded)[:, :13, :21]) < 1e-6
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-def test_fast_network_has_the_plain_networks_gradient(network: Any) -> None:
-    plain = network(**SMALL, bin_affine=True, fast=False)
+@pytest.mark.parametrize("network, widths", [
+    *[(network, (4, 6)) for network in NETWORKS],
+    # So many channels that all of the fast forms are met.
+    (UNet, (64, 256)), (StridedUNet, (64, 256)), (TfcTdfUNet, (64, 64)),
+])
+def test_fast_network_has_the_plain_networks_gradient(
+    network: Any, widths: tuple[int, int]
+) -> None:
+    plain = network(**SMALL | {"widths": widths}, bin_affine=True, fast=False)
     fast = plain.clone(fast=True)
     variables = variables_of(plain)
     shapes = jax.tree.map(jnp.shape, variables)

@@ -2,8 +2,8 @@
 
 Plain is what XLA makes of the textbook operator. On CPU its gradients are 10 to 80 times slower
 than they need be, because a strided or dilated convolution leaves XLA's matrix multiplication; the
-fast forms are the same sums arranged as unstrided convolutions. All arrays are ``[B, T, F, C]``,
-kernels ``[rows, columns, in, out]``.
+fast forms are the same sums arranged as unstrided convolutions, or made with fewer products. All
+arrays are ``[B, T, F, C]``, kernels ``[rows, columns, in, out]``.
 """
 
 import jax
@@ -27,8 +27,8 @@ def prefer_fast() -> bool:
 def conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     """Convolve with a 3×3 or 1×1 kernel, stride 1 and "SAME" zero padding.
 
-    Fast: one of 1×1 is a multiplication of matrices; one of 3×3 and its gradients have fewer
-    products, see `winograd`, or where the channels are few are arranged in longer vectors.
+    Fast: one of 1×1 is a multiplication of matrices; one of 3×3 of many channels has fewer
+    products, and the gradient of its kernel is arranged in longer vectors.
     """
     if not fast:
         return _conv(x_BTFC, kernel)
@@ -92,15 +92,21 @@ def _conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
 
 
+def _saves(x_BTFC: jax.Array, outputs: int, least: int) -> bool:
+    """Say whether Winograd's way saves time: with fewer channels the sums cost more than the
+    products that they save, and in half precision they lose too much.
+    """
+    return min(x_BTFC.shape[-1], outputs) >= least and x_BTFC.dtype == jnp.float32
+
+
 def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    # Below that the sums of the inputs cost more than the products that they save.
-    if min(kernel.shape[2:]) >= 64:
+    if _saves(x_BTFC, kernel.shape[3], 64):
         return winograd.convolve(x_BTFC, kernel)
     return _conv(x_BTFC, kernel)
 
 
 def _conv3x3_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
-    if min(x_BTFC.shape[-1], dy_BTFK.shape[-1]) >= 256:
+    if _saves(x_BTFC, dy_BTFK.shape[-1], 256):
         return winograd.kernel_gradient(x_BTFC, dy_BTFK)
     return _taps_gradient(x_BTFC, dy_BTFK, (3, 3), ((1, 1), (1, 1)))
 
@@ -108,7 +114,9 @@ def _conv3x3_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array
 _conv3x3 = jax.custom_vjp(_conv3x3_forward)
 _conv3x3.defvjp(
     lambda x, kernel: (_conv3x3_forward(x, kernel), (x, kernel)),
-    lambda kept, dy: (_conv3x3_forward(dy, _adjoint(kept[1])), _conv3x3_kernel_gradient(kept[0], dy)),
+    lambda kept, dy: (
+        _conv3x3_forward(dy, _adjoint(kept[1])), _conv3x3_kernel_gradient(kept[0], dy)
+    ),
 )
 
 
@@ -199,9 +207,12 @@ def _taps_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array, size: tuple[int, int],
 
     def gradient(x: jax.Array, dy: jax.Array, rows: int, pad: tuple[int, int]) -> jax.Array:
         x, dy = x.reshape(-1, *x.shape[2:]), dy.reshape(-1, *dy.shape[2:])
+
+        def convolve(kernel: jax.Array) -> jax.Array:
+            return lax.conv_general_dilated(
+                x, kernel, (1, 1), (pad, padding[1]), dimension_numbers=_NHWC)
+
         empty = jnp.zeros((rows, size[1], x.shape[-1], dy.shape[-1]), x.dtype)
-        convolve = lambda kernel: lax.conv_general_dilated(
-            x, kernel, (1, 1), (pad, padding[1]), dimension_numbers=_NHWC)
         return jax.linear_transpose(convolve, empty)(dy)[0]
 
     whole = gradient(x, dy, size[0], padding[0])

@@ -1,8 +1,8 @@
 """The 3×3 convolution with two thirds of its multiplications, for CPU.
 
-Winograd's minimal filtering F(2, 3) along the bins (arXiv:1509.09308, section 4.1): two neighbouring
-outputs of a filter of three taps take four products of sums, in place of six. Over the frames the
-products are convolutions of three rows. All arrays are ``[B, T, F, C]``, the kernel
+Winograd's minimal filtering F(2, 3) along the bins (arXiv:1509.09308, section 4.1): two
+neighbouring outputs of a filter of three taps take four products of sums, in place of six. Over the
+frames the products are convolutions of three rows. All arrays are ``[B, T, F, C]``, the kernel
 ``[3, 3, in, out]``; padding is "SAME", the stride 1.
 """
 
