@@ -500,7 +500,7 @@ def test_several_models_are_averaged(tmp_path: Path) -> None:
     for stem, wave_CN in one(song_CN, RATE).items():
         assert error_db(stems[stem], wave_CN) < -80
     both = Separator(tiny(), *(s._variables[0] for s in (one, separator())),
-                     estimators=[s._estimators[0] for s in (one, separator())])(song_CN, RATE)
+                     estimators=[s.windows.estimators[0] for s in (one, separator())])(song_CN, RATE)
     for stem, wave_CN in both.items():
         mean = (one(song_CN, RATE)[stem] + separator()(song_CN, RATE)[stem]) / 2
         assert error_db(wave_CN, mean) < -80

@@ -29,6 +29,7 @@ from tests.trees import noise, write
 
 ROOT = Path(__file__).parent.parent
 RATE = 8000
+NONE = {"params": np.zeros(1, np.float32)}      # the variables of what has none to learn
 
 
 def tiny(channels: int = 1) -> Config:
@@ -62,7 +63,7 @@ def same(variables: Any, mix_BTFC: jax.Array, *, scale: float) -> jax.Array:
 
 @functools.cache
 def identity(**settings: Any) -> Separator:
-    return Separator(tiny(), estimators=[same], quality=Quality(**settings))
+    return Separator(tiny(), NONE, estimators=[same], quality=Quality(**settings))
 
 
 def error_db(estimate: np.ndarray, truth: np.ndarray) -> float:
@@ -73,7 +74,7 @@ def error_db(estimate: np.ndarray, truth: np.ndarray) -> float:
 def test_a_residual_needs_a_last_target_that_is_the_rest() -> None:
     config = from_dict({**to_dict(tiny()), "data": {
         **to_dict(tiny())["data"], "targets": {"accompaniment": REST, "drums": ["drums"]}}})
-    turned = Separator(config, estimators=[same])
+    turned = Separator(config, NONE, estimators=[same])
     with pytest.raises(InputError, match="--residual gives 'drums' all that accompaniment leaves"):
         turned(noise(100), RATE, residual=True)
     turned(noise(100), RATE)
@@ -346,7 +347,7 @@ def test_what_lies_above_the_band_of_training_can_go_to_the_rest() -> None:
         **to_dict(tiny())["data"], "targets": {"drums": ["drums"], "bass": ["bass"]}},
         "model": {**to_dict(tiny())["model"], "mask": "sigmoid"}})
     with pytest.raises(InputError, match="highs 'rest' gives .* this model has none"):
-        Separator(config, estimators=[same], quality=Quality(highs="rest"))
+        Separator(config, NONE, estimators=[same], quality=Quality(highs="rest"))
 
 
 def flux(wave_N: np.ndarray, overlap: float) -> tuple[np.ndarray, np.ndarray]:
@@ -378,7 +379,8 @@ def test_no_click_where_windows_meet(sound: str, overlap: float,
         0.5 * np.sin(2 * np.pi * 440 * np.arange(60000) / RATE)).astype(np.float32)[None]
 
     def borders_and_elsewhere() -> tuple[np.ndarray, np.ndarray]:
-        separate = Separator(tiny(), estimators=[moody], quality=Quality(overlap=overlap))
+        separate = Separator(tiny(), NONE, estimators=[moody],
+                             quality=Quality(overlap=overlap))
         return flux(separate(song_CN, RATE)["drums"][0], overlap)
 
     at_borders, elsewhere = borders_and_elsewhere()
