@@ -29,6 +29,8 @@ from stemsep.windows import Windows
 
 HIGHS = ("masks", "rest")
 MOST_CHANNELS = 64      # of a wave; one with more has its samples in their place
+MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has few hundred
+_USED = 0.8             # of a device's free memory, which is never in one piece
 Tag = TypeVar("Tag")
 Song = TypeVar("Song", bound="Passage")
 
@@ -68,8 +70,9 @@ class Quality:
         if self.overlap is not None and not 0 <= self.overlap <= 0.95:
             raise InputError(f"overlap is {self.overlap}; it is a share of a window, from 0 to "
                              "0.95")
-        if self.batch is not None and self.batch < 1:
-            raise InputError(f"batch is {self.batch}; it must be at least 1")
+        if self.batch is not None and self.batch < 0:
+            raise InputError(f"batch is {self.batch}; it is how many windows are separated at once, "
+                             "0 for as many as fit")
         if not 1 <= self.shifts <= 32:
             raise InputError(f"shifts is {self.shifts}; it is how many passes are averaged, from 1 "
                              "to 32")
@@ -105,7 +108,9 @@ class Separator:
         self.channels = config.audio.channels
         self.stft = Stft(config.audio.sample_rate, config.audio.n_fft, config.audio.hop)
         self._devices = devices or DataParallel(config.parallel, local=True)
-        self._batch = config.separate.batch if quality.batch is None else quality.batch
+        batch = config.separate.batch if quality.batch is None else quality.batch
+        self._fitted = batch == 0 and self._devices.free_bytes() is not None
+        self._batch = batch or (MOST_WINDOWS if self._fitted else 8)
         overlap = config.separate.overlap if quality.overlap is None else quality.overlap
         frames = config.data.window_frames
         self.advance = max(1, round(frames * (1 - overlap)))    # frames from a window to the next
@@ -124,6 +129,7 @@ class Separator:
         self._fingerprint: str | None = None    # when it was asked for
         # By the shape of a batch: one for each sample rate and number of channels.
         self._programs: dict[tuple[int, ...], Program] = {}
+        self._sizes: dict[tuple[int, ...], int] = {}    # windows of a batch, by their shape
         self._compiling = threading.Lock()
 
     @classmethod
@@ -275,6 +281,16 @@ class Separator:
             warnings.warn(f"{path}: {said}", stacklevel=2)
         return files
 
+    def describe(self) -> str:
+        """Return in words what batches it has separated so far, and on what."""
+        sizes = ", ".join(f"{rows} windows of {channels} channel{'s'[:channels > 1]}"
+                          for (channels, _), rows in self._sizes.items())
+        return f"batches of {sizes or 'nothing'} on {self._devices.describe()}"
+
+    def peak_bytes(self) -> int | None:
+        """Return the most memory of a device that was in use, or None where it is not counted."""
+        return self._devices.peak_bytes()
+
     def check_channels(self, channels: int, name: str) -> None:
         """Raise InputError where the model cannot take a song of so many channels."""
         if self.channels > 1 and channels not in (1, self.channels):
@@ -302,7 +318,7 @@ class Separator:
         """
         times = times or stages.Times()
         running: tuple[Entries[Tag], Any] | None = None
-        for entries, batch in self._batches(rows):
+        for entries, batch in self._batches(rows, times):
             result = None
             if batch is not None:
                 program = self._program(*batch, times)
@@ -323,7 +339,7 @@ class Separator:
             yield tag, None if window is None else window._replace(wave=next(stems))
 
     def _batches(
-        self, rows: Iterable[tuple[Tag, Window | None]]
+        self, rows: Iterable[tuple[Tag, Window | None]], times: stages.Times
     ) -> Iterator[tuple[Entries[Tag], tuple[Stft, Batch] | None]]:
         """Yield batches of windows of one STFT, zeros filling the last of it, and what is in them,
         with what only passes between.
@@ -338,8 +354,8 @@ class Separator:
                     yield entries, (stft, batch)
                     entries, batch = [], None
                 if batch is None:       # a new one each time: the device may still read the last
-                    size, count, stft = self._rows_of_a_batch(window), 0, window.stft
-                    batch = self._silence(size, window)
+                    batch = self._silence(self._rows_of_a_batch(window, times), window)
+                    count, stft = 0, window.stft
                 batch["mix"][count], batch["weights"][count] = window.wave, window.weights
                 count += 1
             entries.append((tag, window))
@@ -347,16 +363,29 @@ class Separator:
                 yield entries, (stft, batch)
                 entries, batch = [], None
         if entries:
-            yield entries, batch and (stft, batch)
+            yield entries, None if batch is None else (stft, batch)
 
     def _silence(self, size: int, like: Window) -> Batch:
         return {"mix": np.zeros((size, *like.wave.shape), np.float32),
                 "weights": np.zeros((size, self.windows.frames), np.float32)}
 
-    def _rows_of_a_batch(self, window: Window) -> int:
-        """Return how many windows are a batch: a mono model sees each channel as one."""
-        wanted = max(1, self._batch // (len(window.wave) if self._apart else 1))
-        return -(-wanted // self._devices.size) * self._devices.size
+    def _rows_of_a_batch(self, window: Window, times: stages.Times) -> int:
+        """Return how many such windows are a batch: a mono model sees each channel as one."""
+        shape, devices = window.wave.shape, self._devices.size
+        if shape not in self._sizes:
+            wanted = max(1, self._batch // (len(window.wave) if self._apart else 1))
+            rows = -(-wanted // devices)
+            if self._fitted:
+                rows = max(1, min(rows, self._room(window, times)))
+            self._sizes[shape] = rows * devices
+        return self._sizes[shape]
+
+    def _room(self, window: Window, times: stages.Times) -> int:
+        """Return how many such windows a device has room for, going by what one of them takes."""
+        one = self._program(window.stft, self._silence(self._devices.size, window), times)
+        # Of two batches what comes in and goes out is there at once.
+        each = one.temp_bytes + 2 * window.wave.nbytes * (1 + len(self.stems))
+        return int(_USED * (self._devices.free_bytes() or 0) / each)
 
     def _program(self, stft: Stft, batch: Batch, times: stages.Times) -> Program:
         """Return what separates batches of such a shape, of songs of this STFT, compiled once."""
