@@ -29,8 +29,9 @@ from stemsep.windows import Windows
 
 HIGHS = ("masks", "rest")
 MOST_CHANNELS = 64      # of a wave; one with more has its samples in their place
-MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has few hundred
-_USED = 0.8             # of a device's free memory, which is never in one piece
+MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has a few hundred
+_UNCOUNTED = 8          # the same where a device does not count its memory, as a CPU
+_USED = 0.8             # of what is free of it, which is not in one piece
 Tag = TypeVar("Tag")
 Song = TypeVar("Song", bound="Passage")
 
@@ -53,10 +54,11 @@ Batch = dict[str, np.ndarray]       # "mix" [B, C, N] and the "weights" of its f
 class Quality:
     """What may better the stems beyond the network's estimate, for more time.
 
-    overlap, batch: replace those of config.separate. shifts: passes over the song, each with its
-    windows elsewhere, whose stems are averaged. wiener: iterations of the multichannel Wiener
-    filter over each window. highs: what is above the band that the network was trained on goes the
-    way of the highest bins that it knows ("masks"), or all to the stem that is the rest ("rest").
+    overlap, batch: replace those of config.separate; a batch of 0 is as many windows as devices
+    have memory for. shifts: passes over the song, each with its windows elsewhere, whose stems are
+    averaged. wiener: iterations of the multichannel Wiener filter over each window. highs: what is
+    above the band that the network was trained on goes the way of the highest bins that it knows
+    ("masks"), or all to the stem that is the rest ("rest").
     """
 
     overlap: float | None = None
@@ -71,8 +73,8 @@ class Quality:
             raise InputError(f"overlap is {self.overlap}; it is a share of a window, from 0 to "
                              "0.95")
         if self.batch is not None and self.batch < 0:
-            raise InputError(f"batch is {self.batch}; it is how many windows are separated at once, "
-                             "0 for as many as fit")
+            raise InputError(f"batch is {self.batch}; it is how many windows are separated at "
+                             "once, 0 for as many as fit")
         if not 1 <= self.shifts <= 32:
             raise InputError(f"shifts is {self.shifts}; it is how many passes are averaged, from 1 "
                              "to 32")
@@ -110,7 +112,7 @@ class Separator:
         self._devices = devices or DataParallel(config.parallel, local=True)
         batch = config.separate.batch if quality.batch is None else quality.batch
         self._fitted = batch == 0 and self._devices.free_bytes() is not None
-        self._batch = batch or (MOST_WINDOWS if self._fitted else 8)
+        self._batch = batch or (MOST_WINDOWS if self._fitted else _UNCOUNTED)
         overlap = config.separate.overlap if quality.overlap is None else quality.overlap
         frames = config.data.window_frames
         self.advance = max(1, round(frames * (1 - overlap)))    # frames from a window to the next

@@ -50,7 +50,7 @@ class Windows:
             if self.apart:      # the channels are as many windows
                 seen = jnp.moveaxis(mix_BTFC, -1, 1).reshape(-1, *mix_BTFC.shape[1:3], 1)
             estimates = [estimator(own, seen, scale=scale)
-                         for estimator, own in zip(self.estimators, variables)]
+                         for estimator, own in zip(self.estimators, variables, strict=True)]
             stems = sum(estimates[1:], estimates[0]) / len(estimates)
             if self.apart:
                 stems = jnp.moveaxis(
