@@ -394,10 +394,11 @@ class Separator:
         shape = batch["mix"].shape
         with self._compiling:
             if shape not in self._programs:
+                begin = time.perf_counter()
                 mapped = self._devices.map(self.windows.make_separation(stft), split=True)
-                program = self._devices.compiled(mapped, self._variables, self._devices.put(batch))
-                times.add("compile", program.compile_s)
-                self._programs[shape] = program
+                self._programs[shape] = self._devices.compiled(
+                    mapped, self._variables, self._devices.put(batch))
+                times.add("compile", time.perf_counter() - begin)
             return self._programs[shape]
 
 
