@@ -86,7 +86,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.log_every": (1, 10**9),
     "log.song_s": (0, 3600),
     "separate.overlap": (0, 0.95),
-    "separate.batch": (1, 10**5),
+    "separate.batch": (0, 10**5),
 }
 
 

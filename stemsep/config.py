@@ -198,7 +198,9 @@ class SeparateConfig(Section):
     """How windows cover a song, and how many are separated at once."""
 
     overlap: float = 0.5  # share of a window that the next one covers again
-    batch: int = 8  # windows at once, over all devices
+    # Windows at once, over all devices: more take memory. 0: as many as a GPU or TPU has room for,
+    # up to 64, which takes compiling twice; 8 on a CPU.
+    batch: int = 8
 
 
 @dataclass

@@ -13,7 +13,8 @@ def define_quality() -> None:
     flags.DEFINE_float(
         "overlap", None, "share of a window that the next one covers again; default: the model's")
     flags.DEFINE_integer(
-        "batch", None, "windows at once: more are faster and take memory; default: the model's")
+        "batch", None, "windows at once: more take memory; 0: as many as that of a GPU or TPU has "
+        "room for, up to 64 (8 on a CPU); default: the model's")
     flags.DEFINE_integer(
         "shifts", 1, "passes over a song, its windows elsewhere in each; their stems are averaged")
     flags.DEFINE_integer(

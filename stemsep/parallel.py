@@ -277,8 +277,22 @@ class DataParallel:
         """Return the memory of one device that a program may use, or None where it is not counted,
         as on a CPU.
         """
+        return self._counted().get("bytes_limit")
+
+    def free_bytes(self) -> int | None:
+        """Return what is still free of it."""
+        counted = self._counted()
+        if "bytes_limit" not in counted:
+            return None
+        return counted["bytes_limit"] - counted["bytes_in_use"]
+
+    def peak_bytes(self) -> int | None:
+        """Return the most of it that was in use at once."""
+        return self._counted().get("peak_bytes_in_use")
+
+    def _counted(self) -> dict[str, int]:
         mine = next(d for d in self.devices if d.process_index == self.process)
-        return (mine.memory_stats() or {}).get("bytes_limit")
+        return mine.memory_stats() or {}
 
     @contextmanager
     def preemption(self) -> Iterator[Callable[[int], bool]]:

@@ -8,15 +8,20 @@ network sees in the lowest bins what it knows, and no high frequencies are cut. 
 are left out: the same command goes on where it was stopped.
 """
 
+import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
 from absl import flags
 from tqdm import tqdm
 
@@ -29,6 +34,7 @@ from stemsep.parallel import DataParallel
 from stemsep.separator import Separator
 from stemsep.writer import format_of
 
+_NOISE_S = 60       # of what --benchmark separates where no song is given
 _BAR = ("{desc}: {percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} songs "
         "[{elapsed}<{remaining}{postfix}]")
 
@@ -107,16 +113,35 @@ class Report:
             line += f" (at the same time: {', '.join(shares)} of it)"
         print(line + (f"; {left_out} were done already" if left_out else ""))
 
+    def benchmark(self, separator: Separator, times: stages.Times) -> None:
+        """Print how fast it was, compiling apart, and what it took."""
+        self._bar.close()
+        compile_s = times.seconds["compile"]
+        wall_s = max(time.monotonic() - self._begin_s - compile_s, 1e-9)
+        shares = ", ".join(f"{stage} {100 * times.seconds[stage] / wall_s:.0f} %"
+                           for stage in ("decode", "device", "encode"))
+        memory = f"{_peak_bytes() / 1e9:.2f} GB"
+        if (of_device := separator.peak_bytes()) is not None:
+            memory += f", of a device {of_device / 1e9:.2f} GB"
+        print(f"speed    {self._done_s / wall_s:.2f} times real time: {self._done_s:.1f} s of "
+              f"audio in {wall_s:.2f} s\n"
+              f"at work  {shares} of that time, side by side\n"
+              f"compile  {compile_s:.2f} s before that, or to load what was compiled before\n"
+              f"devices  {separator.describe()}\n"
+              f"memory   {memory} at most")
+
     def _speed(self) -> float:
         return self._done_s / max(time.monotonic() - self._begin_s, 1e-9)
 
 
 def separate_songs(separator: Separator, jobs: list[Job], settings: Settings, *,
-                   part: str = "", again: bool = False) -> int:
+                   part: str = "", again: bool = False, benchmark: bool = False,
+                   keep: bool = True) -> int:
     """Separate songs into settings.output; returns how many could not be.
 
     Those are named on stderr while the rest goes on. Songs that the manifest says are done are left
-    out, but `again`. Shows a progress bar and prints a summary.
+    out, but `again`. Shows a progress bar and prints a summary; of a benchmark, how fast it was.
+    keep: else the stems of a song are removed when it has ended.
     """
     with Manifest(settings.output, part) as manifest:
         model = separator.fingerprint()
@@ -128,9 +153,31 @@ def separate_songs(separator: Separator, jobs: list[Job], settings: Settings, *,
                     progress=report.progress, times=times)) as ended:
                 for _, record in ended:
                     report.ended(record)
+                    for file in () if keep else record.get("files", {}).values():
+                        (Path(settings.output) / file).unlink()
         finally:
-            report.close(len(jobs) - len(left), times)
+            if benchmark:
+                report.benchmark(separator, times)
+            else:
+                report.close(len(jobs) - len(left), times)
     return report.failed
+
+
+def time_songs(jobs: list[Job], settings: Settings, *, keep: bool) -> int:
+    """Separate songs, or noise where there are none, and print how fast that was; returns how many
+    could not be. keep: else the stems go to a temporary folder and are removed.
+    """
+    separator = settings.load()
+    with tempfile.TemporaryDirectory(prefix="stemsep-") as folder:
+        if not jobs:
+            rate, channels = separator.stft.sample_rate, separator.channels
+            wave_NC = np.random.default_rng(0).normal(0, 0.1, (_NOISE_S * rate, channels))
+            jobs = [Job(f"{folder}/noise.wav", "noise")]
+            soundfile.write(jobs[0].source, wave_NC.astype(np.float32), rate)
+        if not keep:
+            settings = replace(settings, output=f"{folder}/stems")
+        return separate_songs(separator, jobs, settings, again=True, benchmark=True,
+                              keep=keep)
 
 
 def separate_on_ray(jobs: list[Job], settings: Settings, *, part: str, again: bool, workers: int,
@@ -159,6 +206,11 @@ def tell(sentence: str) -> None:
     tqdm.write(sentence, file=sys.stderr)
 
 
+def _peak_bytes() -> int:
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
 def songs(arguments: Iterable[str], lists: Iterable[str], output: str) -> list[Job]:
     """Return the songs of arguments and lists; raises InputError where there is none."""
     given = [*arguments, *(line for path in lists for line in read_list(path))]
@@ -181,6 +233,9 @@ def main() -> None:
     define_quality()
     part = flags.DEFINE_string("shard", "", "2/8 is the second of eight parts of the songs")
     again = flags.DEFINE_bool("again", False, "separate songs that are done once more")
+    benchmark = flags.DEFINE_bool(
+        "benchmark", False, "tell how fast the songs are separated, done or not, or a minute of "
+        "noise if none is given; their stems are kept only where --output is given")
     kind = flags.DEFINE_enum(
         "engine", "local", engine.ENGINES, "this process with all its devices; a part of the songs "
         "in each process of a launched job (spmd); a Ray cluster")
@@ -191,8 +246,13 @@ def main() -> None:
     def run(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)   # leaves no half files either
         settings = Settings(tuple(checkpoints.value), output.value, quality(), form())
-        jobs = songs(arguments, lists.value, output.value)
-        share = part.value
+        timed, share = benchmark.value, part.value
+        if timed and (kind.value != "local" or share):
+            raise InputError("--benchmark times this process with all its devices; leave out "
+                             + ("--shard" if share else f"--engine={kind.value}"))
+        jobs = []
+        if arguments or lists.value or not timed:
+            jobs = songs(arguments, lists.value, output.value)
         if share:
             shard_numbers(share)
         parallel.prepare(accelerators=kind.value != "ray")
@@ -202,6 +262,11 @@ def main() -> None:
                                         devices=devices.value) else 0
         job = DataParallel(local=True)      # several processes: each has songs of its own
         own, count = engine.rank() if kind.value == "spmd" else (job.process, job.processes)
+        if timed:
+            if count > 1:
+                raise InputError("--benchmark times one process with all its devices; start it as "
+                                 "one")
+            return 1 if time_songs(jobs, settings, keep=flags.FLAGS["output"].present) else 0
         if count > 1:
             if share:
                 raise InputError("--shard is for processes that know nothing of each other, and "

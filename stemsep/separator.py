@@ -5,16 +5,16 @@ import copy
 import hashlib
 import itertools
 import json
-import math
+import threading
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from stemsep import audio, checkpoint, stages, stream
@@ -23,24 +23,42 @@ from stemsep.errors import InputError
 from stemsep.estimate import Variables, make_estimator
 from stemsep.jobs import song_name
 from stemsep.outputs import Form, write_song
-from stemsep.parallel import DataParallel
+from stemsep.parallel import DataParallel, Program
 from stemsep.stft import Stft
-from stemsep.wiener import wiener
+from stemsep.windows import Windows
 
 HIGHS = ("masks", "rest")
 MOST_CHANNELS = 64      # of a wave; one with more has its samples in their place
+MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has a few hundred
+_UNCOUNTED = 8          # the same where a device does not count its memory, as a CPU
+_USED = 0.8             # of what is free of it, which is not in one piece
 Tag = TypeVar("Tag")
 Song = TypeVar("Song", bound="Passage")
+
+
+class Window(NamedTuple):
+    """A window of a song, float32 [C, N], or of its stems, [S, C, N]."""
+
+    wave: np.ndarray
+    weights: np.ndarray     # of its frames, for the cross-fade
+    frames: int             # of it that the next one does not begin with
+    stft: Stft
+    shift: int
+
+
+Entries = list[tuple[Tag, Window | None]]
+Batch = dict[str, np.ndarray]       # "mix" [B, C, N] and the "weights" of its frames [B, T]
 
 
 @dataclass(frozen=True)
 class Quality:
     """What may better the stems beyond the network's estimate, for more time.
 
-    overlap, batch: replace those of config.separate. shifts: passes over the song, each with its
-    windows elsewhere, whose stems are averaged. wiener: iterations of the multichannel Wiener
-    filter over each window. highs: what is above the band that the network was trained on goes the
-    way of the highest bins that it knows ("masks"), or all to the stem that is the rest ("rest").
+    overlap, batch: replace those of config.separate; a batch of 0 is as many windows as devices
+    have memory for. shifts: passes over the song, each with its windows elsewhere, whose stems are
+    averaged. wiener: iterations of the multichannel Wiener filter over each window. highs: what is
+    above the band that the network was trained on goes the way of the highest bins that it knows
+    ("masks"), or all to the stem that is the rest ("rest").
     """
 
     overlap: float | None = None
@@ -54,8 +72,9 @@ class Quality:
         if self.overlap is not None and not 0 <= self.overlap <= 0.95:
             raise InputError(f"overlap is {self.overlap}; it is a share of a window, from 0 to "
                              "0.95")
-        if self.batch is not None and self.batch < 1:
-            raise InputError(f"batch is {self.batch}; it must be at least 1")
+        if self.batch is not None and self.batch < 0:
+            raise InputError(f"batch is {self.batch}; it is how many windows are separated at "
+                             "once, 0 for as many as fit")
         if not 1 <= self.shifts <= 32:
             raise InputError(f"shifts is {self.shifts}; it is how many passes are averaged, from 1 "
                              "to 32")
@@ -70,8 +89,8 @@ class Quality:
 class Separator:
     """Takes songs apart: ``separator(wave_CN, rate)`` returns ``{stem: wave_CN}``.
 
-    Windows of one spectrogram of the whole song go through the network a batch at a time, are
-    cross-faded, and are transformed back together: there are no seams, and lengths are exact.
+    Windows on one grid of frames of the whole song go through a device a batch at a time, wave to
+    wave, and are cross-faded there and added up here: there are no seams, and lengths are exact.
     Memory is bounded by the batch and not by the song. It holds no state of a song: threads may
     share it.
     """
@@ -91,12 +110,13 @@ class Separator:
         self.channels = config.audio.channels
         self.stft = Stft(config.audio.sample_rate, config.audio.n_fft, config.audio.hop)
         self._devices = devices or DataParallel(config.parallel, local=True)
-        self._batch = config.separate.batch if quality.batch is None else quality.batch
+        batch = config.separate.batch if quality.batch is None else quality.batch
+        self._fitted = batch == 0 and self._devices.free_bytes() is not None
+        self._batch = batch or (MOST_WINDOWS if self._fitted else _UNCOUNTED)
         overlap = config.separate.overlap if quality.overlap is None else quality.overlap
-        self._frames = config.data.window_frames
-        self._advance = max(1, round(self._frames * (1 - overlap)))
-        self._weights = stream.fade(self._frames)
-        self._shared = shared
+        frames = config.data.window_frames
+        self.advance = max(1, round(frames * (1 - overlap)))    # frames from a window to the next
+        self._apart = self.channels == 1 and not shared         # a network sees channels as windows
         if shared and (self.channels > 1 or config.model.estimate == "direct"):
             raise InputError("shared masks need a model with audio.channels 1 and estimate 'mask' "
                              "or 'complex'")
@@ -104,11 +124,15 @@ class Separator:
             raise InputError("highs 'rest' gives what lies above the model's band to the stem that "
                              "is the rest of a song, and this model has none; leave it out")
         own = make_estimator(config)
-        self._estimators = tuple(estimators) or (own.shared if shared else own,) * len(variables)
+        self.windows = Windows(
+            tuple(estimators) or (own.shared if shared else own,) * len(variables), self.stft,
+            frames, self._apart, quality.wiener, self.rest if quality.highs == "rest" else None)
         self._variables = self._devices.replicate(variables)
         self._fingerprint: str | None = None    # when it was asked for
-        # Compiled once for each sample rate and number of channels.
-        self._run = self._devices.map(self._body, split=True)
+        # By the shape of a batch: one for each sample rate and number of channels.
+        self._programs: dict[tuple[int, ...], Program] = {}
+        self._sizes: dict[tuple[int, ...], int] = {}    # windows of a batch, by their shape
+        self._compiling = threading.Lock()
 
     @classmethod
     def load(cls, run: str | Path, *more: str | Path, quality: Quality = Quality(),
@@ -208,13 +232,13 @@ class Separator:
         entries = ((item, list[Song]()) for item in items)      # items may be equal, these are not
         opened: dict[int, Song] = {}        # by id, until it is closed
 
-        def read(entry: tuple[Tag, list[Song]]) -> Iterator[tuple[int, np.ndarray]]:
+        def read(entry: tuple[Tag, list[Song]]) -> Iterator[Window]:
             song = open_item(entry[0])
             opened[id(song)] = song
             entry[1].append(song)
             yield from song.rows()
 
-        def write(entry: tuple[Tag, list[Song]], rows: Iterator[tuple[int, np.ndarray]]) -> Any:
+        def write(entry: tuple[Tag, list[Song]], rows: Iterator[Window]) -> Any:
             item, held = entry
             try:
                 first = next(rows, None)        # raises what opening raised
@@ -259,6 +283,16 @@ class Separator:
             warnings.warn(f"{path}: {said}", stacklevel=2)
         return files
 
+    def describe(self) -> str:
+        """Return in words what batches it has separated so far, and on what."""
+        sizes = ", ".join(f"{rows} windows of {channels} channel{'s'[:channels > 1]}"
+                          for (channels, _), rows in self._sizes.items())
+        return f"batches of {sizes or 'nothing'} on {self._devices.describe()}"
+
+    def peak_bytes(self) -> int | None:
+        """Return the most memory of a device that was in use, or None where it is not counted."""
+        return self._devices.peak_bytes()
+
     def check_channels(self, channels: int, name: str) -> None:
         """Raise InputError where the model cannot take a song of so many channels."""
         if self.channels > 1 and channels not in (1, self.channels):
@@ -277,93 +311,95 @@ class Separator:
                 "last target is not the rest; leave it out")
 
     def through(
-        self, rows: Iterable[tuple[Tag, tuple[int, np.ndarray] | None]], *,
-        times: stages.Times | None = None,
-    ) -> Iterator[tuple[Tag, tuple[int, np.ndarray] | None]]:
-        """Yield the weighted stems [S, T, F, C] of windows [T, F, C], in order; None passes.
+        self, rows: Iterable[tuple[Tag, Window | None]], *, times: stages.Times | None = None,
+    ) -> Iterator[tuple[Tag, Window | None]]:
+        """Yield for windows of songs those of their stems, in order; None passes.
 
-        Each is a pair (number of the shift, window), and comes with any tag. While the host waits
-        for one batch or works on it, the device has the next one.
+        Each comes with any tag. While the host waits for one batch or works on it, the device has
+        the next one. times: the seconds of the stages "device" and "compile" are added there.
         """
         times = times or stages.Times()
-        running: tuple[list, Any] | None = None
-        for entries, batch in self._batches(rows):
+        running: tuple[Entries[Tag], Any] | None = None
+        for entries, batch in self._batches(rows, times):
             result = None
             if batch is not None:
-                result = self._run(self._variables, self._devices.put({"mix": batch}))
+                program = self._program(*batch, times)
+                result = program(self._variables, self._devices.put(batch[1]))
             if running:
                 yield from self._finished(*running, times)
             running = entries, result
         if running:
             yield from self._finished(*running, times)
 
-    def _finished(self, entries: list[tuple[Tag, int | None]], result: Any,
-                  times: stages.Times) -> Iterator[tuple[Tag, tuple[int, np.ndarray] | None]]:
-        begin, rows = time.perf_counter(), iter(())
+    def _finished(self, entries: Entries[Tag], result: Any,
+                  times: stages.Times) -> Iterator[tuple[Tag, Window | None]]:
+        begin, stems = time.perf_counter(), iter(())
         if result is not None:
-            rows = iter(self._devices.get_split(result))
+            stems = iter(self._devices.get_split(result))
         times.add("device", time.perf_counter() - begin)
-        for tag, shift in entries:
-            yield tag, None if shift is None else (shift, next(rows))
+        for tag, window in entries:
+            yield tag, None if window is None else window._replace(wave=next(stems))
 
     def _batches(
-        self, rows: Iterable[tuple[Tag, tuple[int, np.ndarray] | None]]
-    ) -> Iterator[tuple[list[tuple[Tag, int | None]], np.ndarray | None]]:
-        """Yield batches of one shape, zeros filling the last of it, and the tags of their rows with
-        those of what only passes.
+        self, rows: Iterable[tuple[Tag, Window | None]], times: stages.Times
+    ) -> Iterator[tuple[Entries[Tag], tuple[Stft, Batch] | None]]:
+        """Yield batches of windows of one STFT, zeros filling the last of it, and what is in them,
+        with what only passes between.
         """
-        entries: list[tuple[Tag, int | None]] = []
-        batch, count = None, 0
-        for tag, row in rows:
-            if row is None:
-                entries.append((tag, None))
-                continue
-            shift, window_TFC = row
-            if batch is not None and batch.shape[1:] != window_TFC.shape:
-                yield entries, batch
-                entries, batch = [], None
-            if batch is None:       # a new one each time: the device may still read the last
-                size, count = self._rows_of_a_batch(window_TFC.shape[-1]), 0
-                batch = np.zeros((size, *window_TFC.shape), np.complex64)
-            batch[count] = window_TFC
-            entries.append((tag, shift))
-            count += 1
-            if count == len(batch):
-                yield entries, batch
+        entries: Entries[Tag] = []
+        batch: Batch | None = None
+        count, stft = 0, self.stft
+        for tag, window in rows:
+            if window is not None:
+                # A length stands for one STFT: window and hop grow with the rate.
+                if batch is not None and batch["mix"].shape[1:] != window.wave.shape:
+                    yield entries, (stft, batch)
+                    entries, batch = [], None
+                if batch is None:       # a new one each time: the device may still read the last
+                    batch = self._silence(self._rows_of_a_batch(window, times), window)
+                    count, stft = 0, window.stft
+                batch["mix"][count], batch["weights"][count] = window.wave, window.weights
+                count += 1
+            entries.append((tag, window))
+            if batch is not None and count == len(batch["mix"]):
+                yield entries, (stft, batch)
                 entries, batch = [], None
         if entries:
-            yield entries, batch
+            yield entries, None if batch is None else (stft, batch)
 
-    def _rows_of_a_batch(self, channels: int) -> int:
-        """Return how many windows are a batch: a mono model sees each channel as one."""
-        alone = channels if self.channels == 1 and not self._shared else 1
-        wanted = max(1, self._batch // alone)
-        return -(-wanted // self._devices.size) * self._devices.size
+    def _silence(self, size: int, like: Window) -> Batch:
+        return {"mix": np.zeros((size, *like.wave.shape), np.float32),
+                "weights": np.zeros((size, self.windows.frames), np.float32)}
 
-    def _body(self, variables: tuple[Variables, ...], batch: dict[str, jax.Array]) -> jax.Array:
-        """Estimate the stems of windows, [B, S, T, F, C], weighted for the cross-fade."""
-        mix_BTFC = seen = batch["mix"]
-        # Magnitudes grow with √n_fft, at one frame period; the network knows those of training.
-        scale = math.sqrt(self.stft.n_fft / (2 * (mix_BTFC.shape[2] - 1)))
-        apart = self.channels == 1 and not self._shared
-        if apart:       # a mono model sees the channels as windows
-            seen = jnp.moveaxis(mix_BTFC, -1, 1).reshape(-1, *mix_BTFC.shape[1:3], 1)
-        # The identity of tests has no variables.
-        given = variables or ({},) * len(self._estimators)
-        estimates = [estimate(own, seen, scale=scale)
-                     for estimate, own in zip(self._estimators, given)]
-        stems = sum(estimates[1:], estimates[0]) / len(estimates)
-        if apart:
-            stems = jnp.moveaxis(
-                stems[..., 0].reshape(len(mix_BTFC), -1, *stems.shape[1:4]), 1, -1)
-        if self.quality.wiener:
-            stems = wiener(stems, mix_BTFC, iterations=self.quality.wiener)
-        if self.quality.highs == "rest" and mix_BTFC.shape[2] > self.stft.bins:
-            high = mix_BTFC[:, None, :, self.stft.bins:]
-            to_rest_S = np.arange(len(self.stems)) == self.rest
-            stems = stems.at[:, :, :, self.stft.bins:].set(
-                high * to_rest_S[:, None, None, None])
-        return stems * self._weights[:, None, None]
+    def _rows_of_a_batch(self, window: Window, times: stages.Times) -> int:
+        """Return how many such windows are a batch: a mono model sees each channel as one."""
+        shape, devices = window.wave.shape, self._devices.size
+        if shape not in self._sizes:
+            wanted = max(1, self._batch // (len(window.wave) if self._apart else 1))
+            rows = -(-wanted // devices)
+            if self._fitted:
+                rows = max(1, min(rows, self._room(window, times)))
+            self._sizes[shape] = rows * devices
+        return self._sizes[shape]
+
+    def _room(self, window: Window, times: stages.Times) -> int:
+        """Return how many such windows a device has room for, going by what one of them takes."""
+        one = self._program(window.stft, self._silence(self._devices.size, window), times)
+        # Of two batches what comes in and goes out is there at once.
+        each = one.temp_bytes + 2 * window.wave.nbytes * (1 + len(self.stems))
+        return int(_USED * (self._devices.free_bytes() or 0) / each)
+
+    def _program(self, stft: Stft, batch: Batch, times: stages.Times) -> Program:
+        """Return what separates batches of such a shape, of songs of this STFT, compiled once."""
+        shape = batch["mix"].shape
+        with self._compiling:
+            if shape not in self._programs:
+                begin = time.perf_counter()
+                mapped = self._devices.map(self.windows.make_separation(stft), split=True)
+                self._programs[shape] = self._devices.compiled(
+                    mapped, self._variables, self._devices.put(batch))
+                times.add("compile", time.perf_counter() - begin)
+            return self._programs[shape]
 
 
 class Passage:
@@ -384,9 +420,10 @@ class Passage:
         self.rate, self.channels = rate, channels
         self._separator, self._residual, self._grid = separator, residual, grid
         self._stft = stft = separator.stft.at_rate(rate)
-        self._size = separator._advance * stft.hop
+        self._size = separator.advance * stft.hop     # samples from a window to the next
         self._doubled = channels < separator.channels   # mono: both channels of the model hear it
         shifts = separator.quality.shifts
+        self._fade, self._weight = stream.fade(separator.windows.frames), lru_cache(2)(stft.weight)
         # Windows of another shift begin elsewhere, and so do the frames within a hop.
         self._delays = [round(self._size * shift / shifts) for shift in range(shifts)]
         self._mixtures = [
@@ -398,26 +435,31 @@ class Passage:
     def close(self) -> None:
         """Let go of what belongs to the song, when its stems are done or given up."""
 
-    def rows(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield (shift, window [T, F, C]), the shifts in turn."""
-        for turn in itertools.zip_longest(*map(self._windows, self._mixtures)):
-            for shift, window_CTF in enumerate(turn):
-                if window_CTF is not None:
-                    yield shift, np.moveaxis(window_CTF, 0, -1)
+    def rows(self) -> Iterator[Window]:
+        """Yield the windows, the shifts in turn."""
+        shifts = (self._windows(mixture, shift) for shift, mixture in enumerate(self._mixtures))
+        for turn in itertools.zip_longest(*shifts):
+            yield from (window for window in turn if window is not None)
 
-    def _windows(self, mixture: stream.Mixture) -> Iterator[np.ndarray]:
+    def _windows(self, mixture: stream.Mixture, shift: int) -> Iterator[Window]:
         heard = (np.repeat(block, 2, 0) for block in mixture) if self._doubled else mixture
-        return stream.cut_windows(stream.analyse(heard, self._stft),
-                                  frames=self._separator._frames,
-                                  advance=self._separator._advance)
+        stft, advance = self._stft, self._separator.advance
+        frames, samples = self._separator.windows.frames, self._separator.windows.samples(stft)
+        waves = stream.cut_windows(stream.padded(heard, stft), samples=samples, advance=self._size)
+        for wave_CN, before, after in stream.neighbours(waves, -(-frames // advance) - 1):
+            known = (wave_CN.shape[1] - stft.n_fft) // stft.hop + 1     # the last may have fewer
+            weights = stream.cross_fade(self._fade, advance=advance, before=before, after=after)
+            weights[known:] = 0
+            yield Window(stream.fit(wave_CN, samples), weights, advance if after else known, stft,
+                         shift)
 
-    def stems(self, rows: Iterable[tuple[int, np.ndarray]]) -> Iterator[np.ndarray]:
+    def stems(self, rows: Iterable[Window]) -> Iterator[np.ndarray]:
         """Yield the stems [S, channels, n] of what `Separator.through` made of the rows."""
-        separator = self._separator
+        dealt = stream.deal(((row.shift, row) for row in rows), len(self._delays))
         waves = [
-            stream.synthesise(stream.blend(own, separator._weights, advance=separator._advance),
-                              self._stft, mixture)
-            for own, mixture in zip(stream.deal(rows, len(self._delays)), self._mixtures)]
+            stream.overlapped(((row.wave, self._weight(row.frames), self._size) for row in own),
+                              mixture, skip=self._stft.n_fft // 2)
+            for own, mixture in zip(dealt, self._mixtures)]
         for stems_SCN in stream.mean(waves, self._delays, size=self._size):
             if self._doubled:
                 stems_SCN = stems_SCN.mean(1, keepdims=True)

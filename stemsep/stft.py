@@ -52,13 +52,14 @@ class Stft:
         if xp is np:
             view = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft, axis=-1)
             return view[..., : (frames - 1) * self.hop + 1 : self.hop, :]
-        if self.n_fft % self.hop:
-            return padded[..., np.arange(frames)[:, None] * self.hop + np.arange(self.n_fft)]
         # Frames as rows of neighbouring hops: the gradient is a sum of slices, not a scatter.
-        pieces = self.n_fft // self.hop
-        hops = padded[..., : (frames + pieces - 1) * self.hop]
+        pieces = -(-self.n_fft // self.hop)
+        samples = (frames + pieces - 1) * self.hop
+        missing = max(0, samples - padded.shape[-1])    # of the last hop, if it is not a whole one
+        hops = xp.pad(padded, [(0, 0)] * (padded.ndim - 1) + [(0, missing)])[..., :samples]
         hops = hops.reshape(*hops.shape[:-1], -1, self.hop)
-        return xp.concatenate([hops[..., k : k + frames, :] for k in range(pieces)], axis=-1)
+        joined = xp.concatenate([hops[..., k : k + frames, :] for k in range(pieces)], axis=-1)
+        return joined[..., : self.n_fft]
 
     def transform(self, frames: Any, *, xp: Any = np) -> Any:
         """Window and transform frames float32 [..., n_fft] to complex64 [..., F]."""

@@ -1,4 +1,4 @@
-"""A song as a stream: blocks of samples to frames to windows, and windows of stems back to samples.
+"""A song as a stream: blocks of samples to windows or frames, and those of stems back to samples.
 
 Each function takes an iterator and returns one, so a song passes through block by block and memory
 does not grow with it. How the input is cut into blocks changes nothing: a song has one grid of
@@ -29,7 +29,7 @@ class Tape:
 
     def take(self, samples: int) -> np.ndarray:
         """Return the next [C, samples]; silence follows the end."""
-        return _fit(self.take_up_to(samples), samples)
+        return fit(self.take_up_to(samples), samples)
 
     def take_up_to(self, samples: int) -> np.ndarray:
         """Return the next [C, samples], or what is left before the end."""
@@ -122,41 +122,50 @@ class Mixture:
             yield self._kept.popleft()
 
 
+def padded(blocks: Iterable[np.ndarray], stft: Stft) -> Iterator[np.ndarray]:
+    """Yield waves [C, n] with the silence before and after them that the frames of ``stft.analyse``
+    see.
+    """
+    samples = None
+    for block in blocks:
+        if samples is None:
+            yield np.zeros((len(block), stft.n_fft // 2), np.float32)
+            samples = 0
+        samples += block.shape[1]
+        yield block
+    if samples is not None:
+        tail = (stft.frames(samples) - 1) * stft.hop + stft.n_fft // 2 - samples
+        yield np.zeros((len(block), tail), np.float32)
+
+
 def analyse(blocks: Iterable[np.ndarray], stft: Stft) -> Iterator[np.ndarray]:
     """Transform waves [C, n] to complex64 [C, T, F]: the frames of ``stft.analyse``, as they come.
     """
     held = None
-    samples = done = 0
-    for block in blocks:
-        samples += block.shape[1]
-        held = (np.pad(block, ((0, 0), (stft.n_fft // 2, 0))) if held is None
-                else np.concatenate([held, block], 1))
+    for block in padded(blocks, stft):
+        held = block if held is None else np.concatenate([held, block], 1)
         frames = (held.shape[1] - stft.n_fft) // stft.hop + 1
         if frames > 0:
             yield stft.transform(stft.cut(held, frames))
-            held, done = held[:, frames * stft.hop:], done + frames
-    if held is not None:
-        frames = stft.frames(samples) - done
-        padded = _fit(held, (frames - 1) * stft.hop + stft.n_fft)
-        yield stft.transform(stft.cut(padded, frames))
+            held = held[:, frames * stft.hop:]
 
 
-def cut_windows(specs: Iterable[np.ndarray], *, frames: int,
+def cut_windows(blocks: Iterable[np.ndarray], *, samples: int,
                 advance: int) -> Iterator[np.ndarray]:
-    """Cut a stream of [C, T, F] into windows [C, frames, F], `advance` frames from one to the next.
+    """Cut waves [C, n] into windows [C, samples], each so many samples after the one before.
 
-    The first begins with the song; zeros fill the last.
+    The first begins with the first block; the last ends with the last and may be shorter.
     """
-    held, left = None, 0        # left: frames that are in no window yet
-    for spec in specs:
-        held = spec if held is None else np.concatenate([held, spec], 1)
-        left += spec.shape[1]
-        while held.shape[1] >= frames:
-            yield held[:, :frames]
+    held, left = None, 0        # left: samples that are in no window yet
+    for block in blocks:
+        held = block if held is None else np.concatenate([held, block], 1)
+        left += block.shape[1]
+        while held.shape[1] >= samples:
+            yield held[:, :samples]
             held = held[:, advance:]
-            left = held.shape[1] - (frames - advance)
+            left = held.shape[1] - (samples - advance)
     if held is not None and left > 0:
-        yield np.pad(held, ((0, 0), (0, frames - held.shape[1]), (0, 0)))
+        yield held
 
 
 def fade(frames: int) -> np.ndarray:
@@ -167,26 +176,32 @@ def fade(frames: int) -> np.ndarray:
     return (np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2).astype(np.float32)
 
 
-def blend(rows: Iterable[np.ndarray], weights: np.ndarray, *,
-          advance: int) -> Iterator[np.ndarray]:
-    """Cross-fade windows [S, T, F, C], already weighted, into finished frames [S, C, n, F].
+def neighbours(items: Iterable[Item], most: int) -> Iterator[tuple[Item, int, int]]:
+    """Yield each item with how many come before it and how many after it, counted to `most`."""
+    waiting, before = deque[Item](), 0
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > most:
+            yield waiting.popleft(), min(before, most), most
+            before += 1
+    while waiting:
+        item = waiting.popleft()
+        yield item, min(before, most), len(waiting)
+        before += 1
 
-    Their sum is divided by the sum of the weights: where windows agree, the result is what they
-    agree on.
+
+def cross_fade(weights: np.ndarray, *, advance: int, before: int, after: int) -> np.ndarray:
+    """Return the weights of a window's frames over the sum of those of all windows that meet at a
+    frame, each `advance` frames after the one before: of a song they sum to 1.
+
+    before, after: windows there are on either side of it that reach into it.
     """
-    total, weight = None, np.zeros(0)
-    for row_STFC in rows:
-        row_SCTF = np.moveaxis(row_STFC, -1, 1)
-        if total is None:
-            total, weight = row_SCTF.copy(), weights
-            continue
-        yield total[:, :, :advance] / weight[:advance, None]
-        new = np.zeros_like(total[:, :, :advance])
-        total = np.concatenate([total[:, :, advance:], new], 2)
-        weight = weights + np.concatenate([weight[advance:], np.zeros(advance, np.float32)])
-        total += row_SCTF
-    if total is not None:
-        yield total / weight[:, None]
+    total = weights.copy()
+    for reach in range(advance, before * advance + 1, advance):
+        total[:-reach] += weights[reach:]
+    for reach in range(advance, after * advance + 1, advance):
+        total[reach:] += weights[:-reach]
+    return weights / total
 
 
 def copies(blocks: Iterable[Item], count: int) -> list[Iterator[Item]]:
@@ -246,37 +261,40 @@ def _flat(waves: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield wave_SCN.reshape(-1, wave_SCN.shape[-1])
 
 
-def synthesise(specs: Iterable[np.ndarray], stft: Stft, mixture: Mixture) -> Iterator[np.ndarray]:
-    """Transform finished frames [S, C, T, F] to samples [S, C, n], as many as the mixture has."""
-    overlap = (-(-stft.n_fft // stft.hop) - 1) * stft.hop
-    wave = weight = np.zeros(0, np.float32)     # what the frames so far began but did not finish
-    skip = stft.n_fft // 2                      # padding that comes before the first sample
-    done = given = 0
-    for spec in specs:
-        # The last window reaches beyond the song.
-        spec = spec[:, :, :stft.frames(mixture.samples) - done]
-        frames = spec.shape[2]
-        if frames == 0:
-            continue
+def overlapped(parts: Iterable[tuple[np.ndarray, np.ndarray, int]], mixture: Mixture, *,
+               skip: int) -> Iterator[np.ndarray]:
+    """Add up parts of stems at their places; yields [S, C, n], as many samples as the mixture has.
+
+    Each is a wave [S, C, n], the weight [n] that it adds to the samples, and how many samples after
+    it the next one begins. The sum is divided by that of the weights. skip: samples that come
+    before the first of the song.
+    """
+    wave = weight = np.zeros(0, np.float32)     # what the parts so far began but did not finish
+    first = -skip                               # place of its first sample in the song
+    for part, weights, advance in parts:
         begun, begun_weight = wave, weight
-        wave, weight = stft.overlap_add(stft.inverse_frames(spec)), stft.weight(frames)
-        if done:
-            wave[..., :overlap] += begun
-            weight[:overlap] += begun_weight
-        done += frames
-        finished = frames * stft.hop
-        ready = slice(min(skip, finished), min(finished, skip + mixture.samples - given))
+        wave, weight = part.copy(), weights.copy()
+        wave[..., :begun.shape[-1]] += begun
+        weight[:len(begun_weight)] += begun_weight
+        ready = slice(max(0, -first), min(advance, mixture.samples - first))
         if ready.stop > ready.start:
             yield wave[..., ready] / weight[ready]
-            given += ready.stop - ready.start
-        skip -= ready.start
-        wave, weight = wave[..., finished:], weight[finished:]
-    ready = slice(skip, skip + mixture.samples - given)
+        wave, weight, first = wave[..., advance:], weight[advance:], first + advance
+    ready = slice(max(0, -first), mixture.samples - first)
     if ready.stop > ready.start:
         yield wave[..., ready] / weight[ready]
 
 
-def _fit(wave_CN: np.ndarray, samples: int) -> np.ndarray:
+def synthesise(specs: Iterable[np.ndarray], stft: Stft, mixture: Mixture) -> Iterator[np.ndarray]:
+    """Transform the frames [S, C, T, F] of a song, as they come, to samples [S, C, n], as many as
+    the mixture has.
+    """
+    parts = ((stft.overlap_add(stft.inverse_frames(spec)), stft.weight(spec.shape[2]),
+              spec.shape[2] * stft.hop) for spec in specs)
+    return overlapped(parts, mixture, skip=stft.n_fft // 2)
+
+
+def fit(wave_CN: np.ndarray, samples: int) -> np.ndarray:
     """Return [C, samples]: zeros follow the end."""
     missing = samples - wave_CN.shape[1]
     return np.pad(wave_CN, ((0, 0), (0, missing))) if missing else wave_CN

@@ -472,6 +472,10 @@ def test_songs_from_standard_input(tmp_path: Path) -> None:
     (["--bits=16", "--clip=keep", "x.wav"], "--clip=keep needs"),
     (["--shifts=0", "x.wav"], "shifts is 0"), (["--wiener=99", "x.wav"], "wiener is 99"),
     (["--shard=3/2", "x.wav"], "--shard 3/2"), ([], "no song given"),
+    (["--batch=-1", "x.wav"], "batch is -1"),
+    (["--benchmark", "--engine=ray", "x.wav"], "--benchmark times this process with all its "
+     "devices; leave out --engine=ray"),
+    (["--benchmark", "--shard=1/2"], "leave out --shard"),
     (["--list=gone.txt"], "gone.txt"), (["--engine=spmd", "x.wav"], "no launcher set"),
     (["no*such.wav"], "no*such.wav: holds no audio files")])
 def test_wrong_commands_are_sentences(
@@ -493,6 +497,34 @@ def shared_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+def test_a_benchmark_of_noise_keeps_nothing(tmp_path: Path, shared_run: Path) -> None:
+    said = benchmark(tmp_path, f"--checkpoint={shared_run}", "--batch=0").stdout
+    assert "60.0 s of audio" in said and "batches of 8 windows of 1 channel on 1 cpu" in said
+    for word in ("times real time", "decode", "device", "encode", "compile", "GB at most"):
+        assert word in said
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_benchmark_of_songs_keeps_their_stems_where_asked(
+    tmp_path: Path, shared_run: Path
+) -> None:
+    song = trees.write(tmp_path / "song.wav", trees.noise(9000, channels=2))
+    (tmp_path / "bad.wav").write_text("no audio")
+    for output in ([], [f"--output={tmp_path / 'out'}"], [f"--output={tmp_path / 'out'}"]):
+        done = benchmark(tmp_path, f"--checkpoint={shared_run}", *output, str(song), "bad.wav")
+        assert done.returncode == 1 and "bad.wav" in done.stderr
+        assert "1.1 s of audio" in done.stdout      # though it was done already
+        assert "batches of 4 windows of 2 channels" in done.stdout
+        assert len(list(tmp_path.rglob("*.wav"))) == 2 + 2 * len(output)
+
+
+def benchmark(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "stemsep.separate", "--benchmark", *arguments], cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}, capture_output=True,
+        text=True, timeout=300)
+
+
 def test_several_models_are_averaged(tmp_path: Path) -> None:
     one = save_run(tmp_path / "one", tiny())
     song_CN = trees.noise(9000, channels=2)
@@ -500,8 +532,8 @@ def test_several_models_are_averaged(tmp_path: Path) -> None:
     for stem, wave_CN in one(song_CN, RATE).items():
         assert error_db(stems[stem], wave_CN) < -80
     both = Separator(tiny(), *(s._variables[0] for s in (one, separator())),
-                     estimators=[s._estimators[0] for s in (one, separator())])(song_CN, RATE)
-    for stem, wave_CN in both.items():
+                     estimators=[s.windows.estimators[0] for s in (one, separator())])
+    for stem, wave_CN in both(song_CN, RATE).items():
         mean = (one(song_CN, RATE)[stem] + separator()(song_CN, RATE)[stem]) / 2
         assert error_db(wave_CN, mean) < -80
     other = tiny(channels=2)

@@ -48,6 +48,7 @@ FLOORS = {
     "resampling": 0,
     "stages": 0,
     "wiener": 1,
+    "windows": 2,
     "manifest": 2,
     "outputs": 1,
     "sinks": 1,

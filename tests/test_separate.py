@@ -23,12 +23,15 @@ from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
 from stemsep.jobs import plan
 from stemsep.outputs import Form
+from stemsep.parallel import DataParallel
 from stemsep.separate import separate_songs
 from stemsep.separator import Passage, Quality, Separator
+from stemsep.stft import Stft
 from tests.trees import noise, write
 
 ROOT = Path(__file__).parent.parent
 RATE = 8000
+NONE = {"params": np.zeros(1, np.float32)}      # the variables of what has none to learn
 
 
 def tiny(channels: int = 1) -> Config:
@@ -62,7 +65,7 @@ def same(variables: Any, mix_BTFC: jax.Array, *, scale: float) -> jax.Array:
 
 @functools.cache
 def identity(**settings: Any) -> Separator:
-    return Separator(tiny(), estimators=[same], quality=Quality(**settings))
+    return Separator(tiny(), NONE, estimators=[same], quality=Quality(**settings))
 
 
 def error_db(estimate: np.ndarray, truth: np.ndarray) -> float:
@@ -73,7 +76,7 @@ def error_db(estimate: np.ndarray, truth: np.ndarray) -> float:
 def test_a_residual_needs_a_last_target_that_is_the_rest() -> None:
     config = from_dict({**to_dict(tiny()), "data": {
         **to_dict(tiny())["data"], "targets": {"accompaniment": REST, "drums": ["drums"]}}})
-    turned = Separator(config, estimators=[same])
+    turned = Separator(config, NONE, estimators=[same])
     with pytest.raises(InputError, match="--residual gives 'drums' all that accompaniment leaves"):
         turned(noise(100), RATE, residual=True)
     turned(noise(100), RATE)
@@ -256,7 +259,7 @@ def test_songs_of_one_name_do_not_meet(tmp_path: Path) -> None:
     assert [job.name for job in jobs] == ["Song", "song.wav", "song (2)", "song (3)"]
 
 
-@pytest.mark.parametrize("setting, value", [("overlap", 1.0), ("overlap", -0.1), ("batch", 0)])
+@pytest.mark.parametrize("setting, value", [("overlap", 1.0), ("overlap", -0.1), ("batch", -1)])
 def test_settings_out_of_range_are_sentences(setting: str, value: float) -> None:
     with pytest.raises(InputError, match=setting):
         identity(**{setting: value})
@@ -346,7 +349,7 @@ def test_what_lies_above_the_band_of_training_can_go_to_the_rest() -> None:
         **to_dict(tiny())["data"], "targets": {"drums": ["drums"], "bass": ["bass"]}},
         "model": {**to_dict(tiny())["model"], "mask": "sigmoid"}})
     with pytest.raises(InputError, match="highs 'rest' gives .* this model has none"):
-        Separator(config, estimators=[same], quality=Quality(highs="rest"))
+        Separator(config, NONE, estimators=[same], quality=Quality(highs="rest"))
 
 
 def flux(wave_N: np.ndarray, overlap: float) -> tuple[np.ndarray, np.ndarray]:
@@ -378,7 +381,8 @@ def test_no_click_where_windows_meet(sound: str, overlap: float,
         0.5 * np.sin(2 * np.pi * 440 * np.arange(60000) / RATE)).astype(np.float32)[None]
 
     def borders_and_elsewhere() -> tuple[np.ndarray, np.ndarray]:
-        separate = Separator(tiny(), estimators=[moody], quality=Quality(overlap=overlap))
+        separate = Separator(tiny(), NONE, estimators=[moody],
+                             quality=Quality(overlap=overlap))
         return flux(separate(song_CN, RATE)["drums"][0], overlap)
 
     at_borders, elsewhere = borders_and_elsewhere()
@@ -391,6 +395,52 @@ def test_no_click_where_windows_meet(sound: str, overlap: float,
             np.arange(frames) < round(frames * (1 - overlap)), 1, 1e-6).astype(np.float32))
         at_borders, elsewhere = borders_and_elsewhere()
         assert at_borders.max() > 2 * elsewhere.max()
+
+
+def pointwise(variables: Any, mix_BTFC: jax.Array, *, scale: float) -> jax.Array:
+    """Estimate stems by masks that depend on a point and not on the window that it is in."""
+    mask = jnp.tanh(jnp.abs(mix_BTFC) * scale)
+    return jnp.stack([mask * mix_BTFC, (1 - mask) * mix_BTFC], 1)
+
+
+@functools.cache
+def of_points(overlap: float) -> Separator:
+    return Separator(tiny(), NONE, estimators=[pointwise], quality=Quality(overlap=overlap))
+
+
+@pytest.mark.parametrize("samples", [1, 2111, 30011])
+@pytest.mark.parametrize("rate", [RATE, 11025, 16000, 5000])
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 0.9])
+def test_windows_together_are_one_spectrogram_of_the_song(
+    overlap: float, rate: int, samples: int
+) -> None:
+    """From the first sample to the last, whatever the windows: the host's STFT of all of it."""
+    song_CN, stft = noise(samples, channels=2), Stft(RATE, 256, 64).at_rate(rate)
+    spec_CTF = stft.analyse(song_CN)
+    mask_CTF = np.tanh(np.abs(spec_CTF) * np.sqrt(256 / stft.n_fft))
+    drums_CN = stft.synthesise(mask_CTF * spec_CTF, samples)
+    assert error_db(of_points(overlap)(song_CN, rate)["drums"], drums_CN) < -100
+
+
+@pytest.mark.parametrize("memory, least, most", [(0, 1, 1), (10 ** 7, 2, 63), (10 ** 12, 64, 64)])
+def test_a_batch_takes_the_memory_there_is(memory: int, least: int, most: int,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many windows as fit, and the same stems."""
+    monkeypatch.setattr(DataParallel, "free_bytes", lambda self: memory)
+    song_CN = noise(20000, channels=2)
+    fitted = Separator(tiny(2), trained(tiny(2)), quality=Quality(batch=0))
+    stems = fitted(song_CN, RATE)
+    windows = max(batch[0] for batch in fitted._programs)
+    assert least <= windows <= most
+    assert windows == 1 or fitted._programs[windows, 2, 31 * 64 + 256].temp_bytes <= memory
+    for stem, wave_CN in separator(channels=2)(song_CN, RATE).items():
+        assert error_db(stems[stem], wave_CN) < -80
+
+
+def test_a_batch_is_bounded_where_memory_is_not_counted() -> None:
+    fitted = identity(batch=0)
+    fitted(noise(100), RATE)
+    assert [batch[0] for batch in fitted._programs] == [8]
 
 
 def test_threads_share_a_separator() -> None:

@@ -25,7 +25,7 @@ def make_separate(config: Config, *, threads: int) -> Callable[[Path, Path], Non
         model.name, channels=1, outputs=len(stems), widths=model.widths, dropout=model.dropout)
     network = network.to(memory_format=torch.channels_last).eval()
     n_fft, hop, frames = config.audio.n_fft, config.audio.hop, config.data.window_frames
-    advance = round(frames * (1 - config.separate.overlap))
+    advance, size = round(frames * (1 - config.separate.overlap)), config.separate.batch or 8
     fade_T = torch.from_numpy(np.sin(np.pi * (np.arange(frames) + 0.5) / frames) ** 2).float()
     window = torch.hann_window(n_fft)
 
@@ -49,8 +49,8 @@ def make_separate(config: Config, *, threads: int) -> Callable[[Path, Path], Non
         padded = functional.pad(spec_TF, (0, 0, 0, (count - 1) * advance + frames - total))
         found = torch.zeros(len(stems), *padded.shape, dtype=torch.complex64)
         weight_T = torch.zeros(len(padded))
-        for first in range(0, count, config.separate.batch):
-            places = [n * advance for n in range(first, min(first + config.separate.batch, count))]
+        for first in range(0, count, size):
+            places = [n * advance for n in range(first, min(first + size, count))]
             batch = torch.stack([padded[place:place + frames] for place in places])
             for place, stems_STF in zip(places, estimate(batch)):
                 found[:, place:place + frames] += stems_STF * fade_T[:, None]
