@@ -124,9 +124,9 @@ def prepare(*, accelerators: bool = True) -> None:
 def _keep_memory() -> None:
     """Let the C library keep the memory that it is given back, where it is GNU's.
 
-    A program of XLA takes its memory at every call and gives it back after it. By default such large
-    pieces return to the system, which must clear every page when it lends them anew: on CPU a fifth
-    of the time of a step.
+    A program of XLA takes its memory at every call and gives it back after it. By default such
+    large pieces return to the system, which must clear every page when it lends them anew: on CPU a
+    fifth of the time of a step.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -311,7 +311,7 @@ class DataParallel:
 
     def get(self, tree: Any) -> Any:
         """Return replicated arrays as numpy arrays of the host."""
-        # Asked for in words, which a transfer guard lets pass, and all of them on their way at once.
+        # Asked for in words, which a transfer guard lets pass, and all on their way at once.
         return jax.device_get(jax.tree.map(lambda x: x.addressable_data(0), tree))
 
     def add_up(self, array: np.ndarray) -> np.ndarray:

@@ -40,9 +40,9 @@ def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Event]]:
             method(log, done, *args, **settings)
         return call
 
-    def compiling(name: str, seconds: float, **facts: Any) -> None:
-        if name.startswith("/jax/core/compile/"):       # tracing, lowering, and the compiler
-            happened.append(("compile", f"{name} {facts.get('fun_name')}"))
+    def compiling(event: str, duration_secs: float, **facts: str | int) -> None:
+        if event.startswith("/jax/core/compile/"):      # tracing, lowering, and the compiler
+            happened.append(("compile", f"{event} {facts.get('fun_name')}"))
 
     for name in ("step", "validation"):
         monkeypatch.setattr(Log, name, noted(name, getattr(Log, name)))
@@ -108,7 +108,7 @@ def test_the_loop_moves_nothing_that_it_was_not_told_to(
 class Pending:
     """A metric on the device, which may be waited for, and read by `DataParallel.get` only."""
 
-    def __init__(self, array: jax.Array, told: Callable[[str], None]) -> None:
+    def __init__(self, array: Any, told: Callable[[str], None]) -> None:
         self._array, self._told = array, told
 
     def __bool__(self) -> bool:
