@@ -109,6 +109,11 @@ SECTIONS = (
         ("codec", "codec", str), ("batches_per_s", "batches a s", number),
         ("size_of_raw", "size over raw", number), ("write_MB_per_s", "written, MB/s", number),
         *TIMES), plot="batches_per_s"),
+    Section("Operations of a train step", "operations", (
+        CONFIG, *BATCH, ("place", "place", number), ("kind", "kind", str),
+        ("operation", "operation", str), ("source", "of", str),
+        ("share_of_time", "share of time", percent), ("times_a_step", "times a step", number),
+        ("median_s", "median, s", number), ("step_s", "step, s", number)), plot=""),
     Section("Scaling over devices", "scaling", (
         CONFIG, ("scaling", "scaling", str), ("devices", "devices", number),
         ("virtual", "virtual", str), *BATCH, ("efficiency", "efficiency", percent),
