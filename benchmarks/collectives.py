@@ -72,9 +72,13 @@ class Machine:
     kind: str
     bytes_per_s: float
 
+    def moved_bytes(self, size: float) -> float:
+        """Return what each device sends for a ring all-reduce of so many bytes."""
+        return 2 * (self.devices - 1) / self.devices * size
+
     def seconds(self, size: float) -> float:
         """Return the time of a ring all-reduce of so many bytes."""
-        return 2 * (self.devices - 1) / self.devices * size / self.bytes_per_s
+        return self.moved_bytes(size) / self.bytes_per_s
 
     def efficiency(self, size: float, step_s: float) -> dict[str, float]:
         """Return the predicted efficiency of weak scaling, without overlap and with all of it."""

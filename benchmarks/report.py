@@ -122,7 +122,9 @@ SECTIONS = (
         *WORK), plot="efficiency"),
     Section("Scaling on paper", "scaling_on_paper", (
         CONFIG, ("machine", "machine", str), ("device_batch", "windows a device", number), *BATCH,
+        ("collectives", "collectives", counts),
         ("collective_bytes", "bytes combined a step", lambda value: f"{value:,}"),
+        ("moved_bytes", "bytes sent by each device", lambda value: f"{value:,.0f}"),
         ("share_of_peak_assumed", "share of peak, assumed", percent), ("step_s", "step, s", number),
         ("all_reduce_s", "all-reduce, s", number),
         ("efficiency_no_overlap", "efficiency, nothing overlaps", percent),
