@@ -127,6 +127,7 @@ SECTIONS = (
         ("moved_bytes", "bytes sent by each device", lambda value: f"{value:,.0f}"),
         ("share_of_peak_assumed", "share of peak, assumed", percent), ("step_s", "step, s", number),
         ("all_reduce_s", "all-reduce, s", number),
+        ("latency_s_assumed", "latency of each, assumed, s", number),
         ("efficiency_no_overlap", "efficiency, nothing overlaps", percent),
         ("efficiency_overlapped", "all overlaps", percent)), plot=""),
     Section("First step", "compile", (

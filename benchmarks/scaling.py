@@ -12,7 +12,8 @@ Each line tells the collectives of a step, counted in the compiled HLO, and the 
 combine on each device. From those, a line each predicts the efficiency of weak scaling on paper for
 8×H100 with NVLink and a v5e-16 slice, with --paper_batches windows a device: see
 `benchmarks.collectives` for the formula and the bandwidths. The time of a step there is not
-measured: it is assumed to reach --share of the peak with operations in proportion to the windows.
+measured: it is assumed to reach --share of the peak with operations in proportion to the windows;
+so is the latency of a collective, 20 µs.
 """
 
 import contextlib
@@ -34,6 +35,8 @@ from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
 from stemsep.parallel import AXIS, DataParallel, Program
 from stemsep.steps import make_train_step
+
+LATENCY_S = 20e-6     # of a collective, on paper: the order of what small ones take in a machine
 
 
 def compare(config: Config, counts: Sequence[int], *, virtual: bool, repeats: int, share: float,
@@ -114,7 +117,9 @@ def predict(config: Config, facts: dict[str, Any], window_flops: float, *, batch
             "bytes_per_s": machine.bytes_per_s,
             "step_s": step_s, "share_of_peak_assumed": share,
             "all_reduce_s": machine.seconds(facts["collective_bytes"]),
-            **machine.efficiency(facts["collective_bytes"], step_s)})
+            "latency_s_assumed": LATENCY_S,
+            **machine.efficiency(facts["collective_bytes"], step_s,
+                                 latency_s=LATENCY_S * sum(facts["collectives"].values()))})
 
 
 def start(config: Config, count: int, batch: int, *, virtual: bool) -> Contestant:
