@@ -25,7 +25,7 @@ IDENTITY = (
     "direction", "cache", "codec", "chunk_frames", "shard_frames", "shape_BTFC", "batch", "dtype",
     "frames", "window_frames", "n_fft", "hop", "audio_s", "song_s", "songs", "stems", "channels",
     "sample_rate", "overlap", "tracks", "audio_h", "steps", "minutes", "hours", "machine", "device",
-    "devices", "virtual", "cpu", "cores",
+    "devices", "virtual", "place", "cpu", "cores",
 )
 VALUES = ("median_s", "peak_memory_bytes", "step_s")      # the first that a line has is compared
 Key = tuple[tuple[str, str], ...]

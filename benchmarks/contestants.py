@@ -3,8 +3,10 @@
 No framework disturbs another's threads, flags or memory, and the peak memory of each is its own.
 """
 
+import functools
 import multiprocessing
 import os
+import re
 import resource
 import time
 import traceback
@@ -23,7 +25,9 @@ class Contestant:
 
     make: a function of a module, which the process imports; it returns the call, and what is to be
     known of it (facts that belong into its line of JSON). environment: set in that process before
-    anything else. Raises RuntimeError with the process's own words when it fails.
+    anything else. Several that are made one after the other get ready at the same time: who asks
+    one for its facts, or calls it, waits for it. Raises RuntimeError then, with the process's own
+    words, when it failed.
     """
 
     def __init__(self, make: Callable[..., tuple[Callable[[], Any], dict[str, Any]]],
@@ -34,9 +38,14 @@ class Contestant:
             target=_serve, args=(theirs, make, arguments, dict(environment or {})), daemon=True)
         self._process.start()
         theirs.close()
-        self.facts: dict[str, Any] = self._answer()
+
+    @functools.cached_property
+    def facts(self) -> dict[str, Any]:
+        """What is to be known of it; waits until it is ready."""
+        return self._answer()
 
     def __call__(self) -> float:
+        self.facts      # asked for first, as they are its first answer
         self._pipe.send("call")
         return self._answer()
 
@@ -48,6 +57,8 @@ class Contestant:
     def close(self) -> None:
         """End the process."""
         self._pipe.close()
+        if "facts" not in self.__dict__:        # it may be compiling for a long time yet
+            self._process.terminate()
         self._process.join(10)
         if self._process.is_alive():
             self._process.kill()
@@ -63,6 +74,14 @@ class Contestant:
         if not good:
             raise RuntimeError(answer)
         return answer
+
+
+def out_of_memory(problem: RuntimeError) -> bool:
+    """Whether what a contestant said when it failed is that there was no more memory, of a GPU in
+    the words of JAX and PyTorch, or of the machine, whose system then ends the process.
+    """
+    return re.search(r"RESOURCE_EXHAUSTED|[Oo]ut ?[Oo]f ?[Mm]emory|MemoryError|with status -9",
+                     str(problem)) is not None
 
 
 def process_peak_bytes() -> int:

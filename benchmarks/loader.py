@@ -3,12 +3,13 @@ DataLoader with as many workers as cores; warm and cold.
 
     python -m benchmarks.loader --config configs/drums.py --output results.jsonl
 
-Needs h5py (the extra `benchmark`). The windows are those of the first steps of the configuration,
+h5py comes with the extra `benchmark`. The windows are those of the first steps of a configuration,
 with its batch; the store is made when it is missing. "Cold" is with the files dropped from the page
 cache (Linux). With --train_steps it also trains, and tells which share of the time the steps
 waited for their batches.
 """
 
+import contextlib
 import importlib.util
 import itertools
 import json
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import timer
-from stemsep import parallel, preprocess, train
+from stemsep import parallel, train
 from stemsep.batches import Batches
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.parallel import DataParallel
@@ -30,39 +31,52 @@ from stemsep.store import Store
 
 def compare(config: Config, *, steps: int, repeats: int, output: str) -> None:
     """Read the batches of `steps` steps with each reader in turns, warm and cold; a line each."""
-    from benchmarks.peers import hdf5  # only now: h5py may be missing
-
-    preprocess.preprocess(config)
-    store = Store.open(config.store, preprocess.store_spec(config))
     devices = DataParallel(config.parallel)
+    store = train.open_store(config, devices)
     batches = Batches(store, "train", config, devices)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for number, record in enumerate(batches.records):
-            paths.append(Path(folder) / f"{number}.h5")
-            whole = store.read(record, 0, record.frames, stems=range(len(store.spec.stems)))
-            hdf5.write_array(paths[-1], whole.result(), chunk_frames=store.spec.chunk_frames)
-        reader = hdf5.Reader(paths)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
 
         def ours(first: int) -> None:
             for _, batch in batches.stream(first, first + steps):
                 pass
 
-        def peer(first: int) -> None:
-            for step in range(first, first + steps):
-                devices.put({"stems": reader.batch(batches.ids(step), config.data.window_frames)})
-
-        readers: dict[str, Callable[[int], None]] = {"stemsep": ours, "h5py, gzip": peer}
-        if importlib.util.find_spec("torch") is None:
-            print("torch is not installed: its DataLoader is left out")
+        readers: dict[str, Callable[[int], None]] = {"stemsep": ours}
+        if importlib.util.find_spec("h5py") is None:
+            print("h5py is not installed: it and PyTorch's DataLoader, which reads by it, are left "
+                  "out")
         else:
-            readers["torch DataLoader"] = through_workers(paths, batches, config, devices, steps)
-        files = [*paths, *Path(config.store).rglob("c.*")]
+            readers |= make_peers(store, batches, config, devices, steps, Path(name), stack)
+        files = [*Path(name).iterdir(), *Path(config.store).rglob("c.*")]
         for cache, drop, begin in (("warm", [], 0), ("cold", files, 10**6)):
             calls = {who: rounds(read, begin, steps, drop) for who, read in readers.items()}
             seconds = timer.take_turns(calls, repeats=repeats, warmup=2)
             tell(config, batches, seconds, steps=steps, cache=cache, output=output)
-        reader.close()
+
+
+def make_peers(store: Store, batches: Batches, config: Config, devices: DataParallel, steps: int,
+               folder: Path, stack: contextlib.ExitStack) -> dict[str, Callable[[int], None]]:
+    """Write the tracks into a folder as HDF5; return calls that read the batches of steps from
+    there. stack: closes what they open.
+    """
+    from benchmarks.peers import hdf5  # only now: h5py may be missing
+
+    paths = []
+    for number, record in enumerate(batches.records):
+        paths.append(folder / f"{number}.h5")
+        whole = store.read(record, 0, record.frames, stems=range(len(store.spec.stems)))
+        hdf5.write_array(paths[-1], whole.result(), chunk_frames=store.spec.chunk_frames)
+    reader = stack.enter_context(contextlib.closing(hdf5.Reader(paths)))
+
+    def read(first: int) -> None:
+        for step in range(first, first + steps):
+            devices.put({"stems": reader.batch(batches.ids(step), config.data.window_frames)})
+
+    readers: dict[str, Callable[[int], None]] = {"h5py, gzip": read}
+    if importlib.util.find_spec("torch") is None:
+        print("torch is not installed: its DataLoader is left out")
+    else:
+        readers["torch DataLoader"] = through_workers(paths, batches, config, devices, steps)
+    return readers
 
 
 def through_workers(paths: list[Path], batches: Batches, config: Config, devices: DataParallel,

@@ -109,6 +109,11 @@ SECTIONS = (
         ("codec", "codec", str), ("batches_per_s", "batches a s", number),
         ("size_of_raw", "size over raw", number), ("write_MB_per_s", "written, MB/s", number),
         *TIMES), plot="batches_per_s"),
+    Section("Operations of a train step", "operations", (
+        CONFIG, *BATCH, ("place", "place", number), ("kind", "kind", str),
+        ("operation", "operation", str), ("source", "of", str),
+        ("share_of_time", "share of time", percent), ("times_a_step", "times a step", number),
+        ("median_s", "median, s", number), ("step_s", "step, s", number)), plot=""),
     Section("Scaling over devices", "scaling", (
         CONFIG, ("scaling", "scaling", str), ("devices", "devices", number),
         ("virtual", "virtual", str), *BATCH, ("efficiency", "efficiency", percent),
@@ -117,9 +122,12 @@ SECTIONS = (
         *WORK), plot="efficiency"),
     Section("Scaling on paper", "scaling_on_paper", (
         CONFIG, ("machine", "machine", str), ("device_batch", "windows a device", number), *BATCH,
+        ("collectives", "collectives", counts),
         ("collective_bytes", "bytes combined a step", lambda value: f"{value:,}"),
+        ("moved_bytes", "bytes sent by each device", lambda value: f"{value:,.0f}"),
         ("share_of_peak_assumed", "share of peak, assumed", percent), ("step_s", "step, s", number),
         ("all_reduce_s", "all-reduce, s", number),
+        ("latency_s_assumed", "latency of each, assumed, s", number),
         ("efficiency_no_overlap", "efficiency, nothing overlaps", percent),
         ("efficiency_overlapped", "all overlaps", percent)), plot=""),
     Section("First step", "compile", (

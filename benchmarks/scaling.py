@@ -12,9 +12,11 @@ Each line tells the collectives of a step, counted in the compiled HLO, and the 
 combine on each device. From those, a line each predicts the efficiency of weak scaling on paper for
 8×H100 with NVLink and a v5e-16 slice, with --paper_batches windows a device: see
 `benchmarks.collectives` for the formula and the bandwidths. The time of a step there is not
-measured: it is assumed to reach --share of the peak with operations in proportion to the windows.
+measured: it is assumed to reach --share of the peak with operations in proportion to the windows;
+so is the latency of a collective, 20 µs.
 """
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,6 +35,8 @@ from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
 from stemsep.parallel import AXIS, DataParallel, Program
 from stemsep.steps import make_train_step
+
+LATENCY_S = 20e-6     # of a collective, on paper: the order of what small ones take in a machine
 
 
 def compare(config: Config, counts: Sequence[int], *, virtual: bool, repeats: int, share: float,
@@ -73,13 +77,27 @@ def compare(config: Config, counts: Sequence[int], *, virtual: bool, repeats: in
                          devices=count),
             **timer.machine("jax", "jaxlib", "flax"), "devices": count, "virtual": virtual,
             **facts})
-    most = contestants["weak", counts[-1]].facts
-    if not most["collective_bytes"]:
+    on_paper(config, contestants["weak", counts[-1]].facts, cases["weak", counts[-1]], share=share,
+             batches=paper_batches, output=output)
+
+
+def count_only(config: Config, count: int, *, virtual: bool, share: float,
+               paper_batches: Sequence[int], output: str) -> None:
+    """Compile the step for so many devices, of one window each, and write the predictions."""
+    parts = config.optim.accumulate
+    with contextlib.closing(start(config, count, count * parts, virtual=virtual)) as contestant:
+        on_paper(config, contestant.facts, count * parts, share=share, batches=paper_batches,
+                 output=output)
+
+
+def on_paper(config: Config, facts: dict[str, Any], windows: int, *, share: float,
+             batches: Sequence[int], output: str) -> None:
+    """Predict from what is known of a step of so many windows, where it combines anything."""
+    if not facts["collective_bytes"]:
         print("one device combines nothing: nothing is predicted for more")
         return
-    for batch in paper_batches:
-        predict(config, most, most["flops"] / cases["weak", counts[-1]], batch=batch, share=share,
-                output=output)
+    for batch in batches:
+        predict(config, facts, facts["flops"] / windows, batch=batch, share=share, output=output)
 
 
 def predict(config: Config, facts: dict[str, Any], window_flops: float, *, batch: int, share: float,
@@ -94,10 +112,14 @@ def predict(config: Config, facts: dict[str, Any], window_flops: float, *, batch
             "machine": name, "device": machine.kind, "devices": machine.devices,
             "device_batch": batch, "batch": batch * machine.devices,
             "dtype": config.model.dtype, "collectives": facts["collectives"],
-            "collective_bytes": facts["collective_bytes"], "bytes_per_s": machine.bytes_per_s,
+            "collective_bytes": facts["collective_bytes"],
+            "moved_bytes": machine.moved_bytes(facts["collective_bytes"]),
+            "bytes_per_s": machine.bytes_per_s,
             "step_s": step_s, "share_of_peak_assumed": share,
             "all_reduce_s": machine.seconds(facts["collective_bytes"]),
-            **machine.efficiency(facts["collective_bytes"], step_s)})
+            "latency_s_assumed": LATENCY_S,
+            **machine.efficiency(facts["collective_bytes"], step_s,
+                                 latency_s=LATENCY_S * sum(facts["collectives"].values()))})
 
 
 def start(config: Config, count: int, batch: int, *, virtual: bool) -> Contestant:
@@ -159,8 +181,13 @@ def main(argv: list[str]) -> None:
     counts = numbers("devices", f.devices) or [2 ** k for k in range(there.bit_length())]
     if not virtual and counts[-1] > there:
         raise InputError(f"--devices {counts[-1]}: there are {there} here")
-    compare(config, counts, virtual=virtual, repeats=f.repeats, share=f.share,
-            paper_batches=numbers("paper_batches", f.paper_batches), output=f.output)
+    batches = numbers("paper_batches", f.paper_batches)
+    if f.repeats:
+        compare(config, counts, virtual=virtual, repeats=f.repeats, share=f.share,
+                paper_batches=batches, output=f.output)
+    else:
+        count_only(config, counts[-1], virtual=virtual, share=f.share, paper_batches=batches,
+                   output=f.output)
 
 
 def numbers(name: str, texts: list[str]) -> list[int]:
@@ -174,7 +201,8 @@ def define_flags() -> None:
     """Define the command's flags."""
     flags.DEFINE_list("devices", [], "numbers of devices; empty: 1,2,4,... of those that are here, "
                       "and 1,2,4,8 virtual ones where there are no accelerators")
-    flags.DEFINE_integer("repeats", 10, "rounds of timing", lower_bound=1)
+    flags.DEFINE_integer("repeats", 10, "rounds of timing; 0: only count what the most devices "
+                         "combine, and predict", lower_bound=0)
     flags.DEFINE_list("paper_batches", ["8", "64", "256"], "windows of each device on paper")
     flags.DEFINE_float("share", 0.4, "of the peak that a step on paper reaches",
                        lower_bound=0.001, upper_bound=1.0)

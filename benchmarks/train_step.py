@@ -20,7 +20,7 @@ import optax
 from absl import flags
 
 from benchmarks import timer
-from benchmarks.contestants import SHARED, Contestant
+from benchmarks.contestants import SHARED, Contestant, out_of_memory
 from stemsep import command, flops, models, parallel
 from stemsep.config import AudioConfig, ModelConfig
 from stemsep.errors import InputError
@@ -34,16 +34,30 @@ OUTPUTS = 2
 def main(argv: list[str]) -> None:
     """Run the command."""
     command.no_arguments(argv)
-    shapes = [parse_shape(shape) for shape in flags.FLAGS.shapes]
+    f = flags.FLAGS
+    shapes = [parse_shape(shape) for shape in f.shapes]
+    settings: dict[str, Any] = {
+        "widths": tuple(map(int, f.widths)) or WIDTHS[f.model], "dtype": f.dtype,
+        "repeats": f.repeats, "inference": f.inference, "output": f.output}
+    os.environ.update(SHARED)       # this process looks at the devices only
     parallel.prepare()
     for shape in shapes:
-        compare(
-            flags.FLAGS.model, shape,
-            widths=tuple(map(int, flags.FLAGS.widths)) or WIDTHS[flags.FLAGS.model],
-            dtype=flags.FLAGS.dtype, peers=parse_peers(flags.FLAGS.peers),
-            repeats=flags.FLAGS.repeats, inference=flags.FLAGS.inference,
-            output=flags.FLAGS.output,
-        )
+        some = within_memory(f.model, shape, peers=parse_peers(f.peers), **settings)
+        if not some and f.peers:
+            within_memory(f.model, shape, peers=[], **settings)
+
+
+def within_memory(name: str, shape: tuple[int, ...], **settings: Any) -> bool:
+    """Compare as `compare` does; where memory ends, say so and return False."""
+    try:
+        compare(name, shape, **settings)
+    except RuntimeError as problem:
+        if not out_of_memory(problem):
+            raise
+        among = ", ".join(["stemsep", *settings["peers"]])
+        print(f"{name} {shape} in {settings['dtype']}: memory ends with {among}: left out")
+        return False
+    return True
 
 
 def compare(
@@ -56,6 +70,7 @@ def compare(
                                          environment=SHARED),
                    **make_peers(config, shape, peers, inference=inference)}
     try:
+        leave_out_uncompiled(contestants)
         seconds = timer.take_turns(contestants, repeats=repeats)
         memory = {who: one.peak_memory_bytes() for who, one in contestants.items()}
     finally:
@@ -157,7 +172,7 @@ def make_inference(network: Any, variables: Any, x_BTFC: jax.Array) -> tuple[Cal
 def make_peers(
     config: ModelConfig, shape: tuple[int, ...], peers: list[str], *, inference: bool
 ) -> dict[str, Contestant]:
-    """Return the peers that are installed and can run; say which are not."""
+    """Return the peers that are installed, getting ready; say which are not."""
     found = {}
     threads = len(os.sched_getaffinity(0))
     for peer in peers:
@@ -170,15 +185,22 @@ def make_peers(
         if importlib.util.find_spec(needed) is None or importlib.util.find_spec(package) is None:
             print(f"{peer}: {needed} is not installed: left out")
             continue
+        found[peer] = Contestant(make_peer, package, variant, config, shape, inference, threads,
+                                 environment=SHARED)
+    return found
+
+
+def leave_out_uncompiled(contestants: dict[str, Contestant]) -> None:
+    """Wait until all are ready; those of which a compiler is missing go, with a word."""
+    for who, contestant in list(contestants.items()):
         try:
-            found[peer] = Contestant(make_peer, package, variant, config, shape, inference,
-                                     threads, environment=SHARED)
+            contestant.facts
         except RuntimeError as problem:
-            if not variant.startswith("compile"):
+            if "_compile" not in who or out_of_memory(problem):
                 raise
             words = str(problem).strip().splitlines()[-1]
-            print(f"{peer} needs a compiler that is not here: left out ({words})")
-    return found
+            print(f"{who} needs a compiler that is not here: left out ({words})")
+            contestants.pop(who).close()
 
 
 def make_peer(package: str, variant: str, config: ModelConfig, shape: tuple[int, ...],

@@ -4,8 +4,9 @@
 #   launch/local.sh 2 python -m stemsep.train --config configs/drums.py
 #
 # On a CPU, DEVICES=n gives each process n virtual devices (1 if not set). Of NVIDIA GPUs each process gets as many as
-# the others; PROCESSES must divide their number. Ends with the first status that is not 0; when one process fails, the
-# others are stopped. SIGTERM goes to all of them: training saves what it has and ends with status 0.
+# the others; PROCESSES must divide their number. Where there are several, XLA gets the flags of gpu_flags.sh, with
+# PROCESSES 1 too. Ends with the first status that is not 0; when one process fails, the others are stopped. SIGTERM goes
+# to all of them: training saves what it has and ends with status 0.
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo "usage: launch/local.sh PROCESSES COMMAND..." >&2
@@ -23,6 +24,9 @@ if [ "${#gpus[@]}" -gt 0 ] && [ $((${#gpus[@]} % count)) -ne 0 ]; then
     exit 2
 fi
 share=$((${#gpus[@]} / count))
+if [ "${#gpus[@]}" -gt 1 ]; then
+    source "$(dirname "$0")/gpu_flags.sh"
+fi
 
 processes=()
 stop() { kill -KILL "${processes[@]}" 2>/dev/null || true; }    # processes of jax.distributed catch SIGTERM

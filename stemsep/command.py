@@ -44,11 +44,14 @@ class DictParser(flags.ArgumentParser):
 config_flags.register_flag_parser_for_type(dict, DictParser())
 
 
-def define_config() -> flags.FlagHolder:
-    """Define --config FILE and its overrides; the holder's value goes through `checked_config`."""
+def define_config(default: str | None = None) -> flags.FlagHolder:
+    """Define --config FILE and its overrides; the holder's value goes through `checked_config`.
+
+    default: the file where none is given.
+    """
     holder = config_flags.DEFINE_config_file(
         "config",
-        None,
+        default,
         "a file in configs/, or a run (runs/demo or its config.json); override with "
         "--config.train.steps=3",
     )

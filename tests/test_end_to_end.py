@@ -58,4 +58,4 @@ def test_separation_is_compared(tmp_path: Path) -> None:
 
 def test_a_contestant_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        Contestant(divmod, 1, 0)
+        Contestant(divmod, 1, 0)()
