@@ -7,12 +7,13 @@ import functools
 import multiprocessing
 import os
 import re
-import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
+
+from stemsep import provenance
 
 # Of a GPU's memory each process takes what it needs, not all that is there.
 SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true",
@@ -84,17 +85,12 @@ def out_of_memory(problem: RuntimeError) -> bool:
                      str(problem)) is not None
 
 
-def process_peak_bytes() -> int:
-    """Return the most memory that this process has used."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
-
-
 def _serve(pipe: Connection, make: Callable[..., Any], arguments: tuple[Any, ...],
            environment: dict[str, str]) -> None:
     os.environ.update(environment)
     try:
         call, facts = make(*arguments)
-        peak: Callable[[], int] = facts.pop("peak", process_peak_bytes)
+        peak: Callable[[], int] = facts.pop("peak", provenance.peak_memory_bytes)
         pipe.send((True, facts))
         while True:
             asked = pipe.recv()

@@ -37,10 +37,11 @@ from stemsep.separator import Separator
 
 PEERS = {"torch_channels_last": "torch", "open_unmix": "openunmix"}     # and their packages
 _MEMORY = """
-import json, resource, sys
+import json, sys
 from benchmarks import separate
+from stemsep import provenance
 separate.once(json.loads(sys.argv[1]), sys.argv[2], sys.argv[3])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(provenance.peak_memory_bytes())
 """
 
 

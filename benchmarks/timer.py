@@ -1,5 +1,6 @@
 """How every benchmark takes the time: warmed up, waited for, in turns, and told in one line."""
 
+import contextlib
 import json
 import statistics
 import time
@@ -9,7 +10,6 @@ from typing import Any, Callable, Mapping
 import jax
 from absl import flags
 
-from benchmarks.contestants import process_peak_bytes
 from stemsep import command, parallel, provenance
 
 # The threads of one framework may spin for a while after their work: let them come to rest first.
@@ -76,16 +76,18 @@ def work(flops: float, seconds: float, dtype: str, *, devices: int = 1) -> dict[
             **({"share_of_peak": tflops / peak / devices} if peak else {})}
 
 
-def waiting(step: Callable[..., Any], *arguments: Any) -> Callable[[], None]:
+def waiting(step: Callable[..., Any], *arguments: Any, kept: bool = True) -> Callable[[], None]:
     """Return a call that computes `state, ... = step(state, ...)` on and on, and waits for it.
 
     arguments: the first is the state, which `step` may use up, and must be the first it returns.
+    kept: the process keeps the memory of the step, as in training.
     """
     held = list(arguments)
 
     def call() -> None:
-        held[0], *rest = step(*held)
-        jax.block_until_ready((held[0], rest))
+        with parallel.memory_kept() if kept else contextlib.nullcontext():
+            held[0], *rest = step(*held)
+            jax.block_until_ready((held[0], rest))
 
     return call
 
@@ -112,7 +114,7 @@ def machine(*packages: str) -> dict[str, Any]:
 def peak_memory_bytes() -> int:
     """Return the most memory used so far, of the device where it counts, else of this process."""
     counted = jax.devices()[0].memory_stats() or {}
-    return counted.get("peak_bytes_in_use") or process_peak_bytes()
+    return counted.get("peak_bytes_in_use") or provenance.peak_memory_bytes()
 
 
 def program_bytes(program: jax.stages.Compiled) -> int:

@@ -24,10 +24,6 @@ from stemsep.errors import InputError
 
 AXIS = "data"
 
-# Options of mallopt, from GNU's malloc.h: how many pieces may be mapped by themselves, how much
-# stays at the end of the heap (-1: all), how many heaps there are.
-_MMAP_MAX, _TRIM_THRESHOLD, _ARENA_MAX = -4, -1, -8
-
 # The most TFLOP/s of a device by the beginning of its kind, dense: (bfloat16, float32). Of GPUs
 # from the data sheets of NVIDIA (H100, H200, A100, L4, T4, V100; theirs with sparsity, halved),
 # where float32 is what JAX computes it with unless told otherwise: TF32 from Ampere on. None where
@@ -95,7 +91,7 @@ def prepare(*, accelerators: bool = True) -> None:
     """
     if not accelerators:
         jax.config.update("jax_platforms", "cpu")
-    _keep_memory()
+    _malloc(arena_max=1)        # what threads keep for themselves, `memory_kept` does not reach
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     version = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
     flags = os.environ.get("XLA_FLAGS", "")
@@ -121,19 +117,32 @@ def prepare(*, accelerators: bool = True) -> None:
         jax.distributed.initialize()
 
 
-def _keep_memory() -> None:
-    """Let the C library keep the memory that it is given back, where it is GNU's.
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Let this process keep the memory that it gives back, after `prepare`, where the C library is
+    GNU's.
 
     A program of XLA takes its memory at every call and gives it back after it. By default such
-    large pieces return to the system, which must clear every page when it lends them anew: on CPU a
-    fifth of the time of a step.
+    large pieces return to the system, which clears every page when it lends them anew: on CPU a
+    fifth of the time of a step. For calls that all take the same: pieces of many sizes would leave
+    holes that the next large one does not fit into.
     """
+    _malloc(mmap_max=0, trim_threshold=-1)
+    try:
+        yield
+    finally:
+        _malloc(mmap_max=1 << 16, trim_threshold=1 << 17)       # as they were
+
+
+def _malloc(**options: int) -> None:
+    """Set options of GNU's malloc, where it is there: mallopt(3)."""
+    numbers = {"trim_threshold": -1, "mmap_max": -4, "arena_max": -8}       # from its malloc.h
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
-    for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_ARENA_MAX, 1)):
-        mallopt(option, value)
+    for name, value in options.items():
+        mallopt(numbers[name], value)
 
 
 def one_process(command: str) -> None:
@@ -175,6 +184,11 @@ class DataParallel:
     def is_main(self) -> bool:
         """Whether this process is the one that prints and writes logs."""
         return self.process == 0
+
+    @property
+    def are_the_host(self) -> bool:
+        """Whether the devices are the CPU, whose memory and cores the work around them shares."""
+        return self.devices[0].platform == "cpu"
 
     def describe(self) -> str:
         """Return the devices in words, as in "1 cpu" or "8 NVIDIA H100"."""

@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -31,6 +33,19 @@ def machine(*packages: str) -> dict[str, Any]:
         "revision": revision(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
     }
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory that this process has used.
+
+    The system's own count, where /proc has none, includes that of the process which started it.
+    """
+    status = Path("/proc/self/status")
+    counted = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    if counted:
+        return 1024 * int(counted[1])
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def note_start(workdir: Path, *, step: int, seed: int, devices: Mapping[str, Any]) -> dict:

@@ -8,7 +8,6 @@ network sees in the lowest bins what it knows, and no high frequencies are cut. 
 are left out: the same command goes on where it was stopped.
 """
 
-import resource
 import signal
 import sys
 import tempfile
@@ -25,7 +24,7 @@ import soundfile
 from absl import flags
 from tqdm import tqdm
 
-from stemsep import collection, command, engine, log, parallel, stages
+from stemsep import collection, command, engine, log, parallel, provenance, stages
 from stemsep.collection import Manifest, Record, Settings
 from stemsep.errors import InputError
 from stemsep.jobs import Job, plan, read_list, shard, shard_numbers
@@ -120,7 +119,7 @@ class Report:
         wall_s = max(time.monotonic() - self._begin_s - compile_s, 1e-9)
         shares = ", ".join(f"{stage} {100 * times.seconds[stage] / wall_s:.0f} %"
                            for stage in ("decode", "device", "encode"))
-        memory = f"{_peak_bytes() / 1e9:.2f} GB"
+        memory = f"{provenance.peak_memory_bytes() / 1e9:.2f} GB"
         if (of_device := separator.peak_bytes()) is not None:
             memory += f", of a device {of_device / 1e9:.2f} GB"
         print(f"speed    {self._done_s / wall_s:.2f} times real time: {self._done_s:.1f} s of "
@@ -204,11 +203,6 @@ def separate_on_ray(jobs: list[Job], settings: Settings, *, part: str, again: bo
 def tell(sentence: str) -> None:
     """Print a sentence on stderr, beside a progress bar if there is one."""
     tqdm.write(sentence, file=sys.stderr)
-
-
-def _peak_bytes() -> int:
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
 
 
 def songs(arguments: Iterable[str], lists: Iterable[str], output: str) -> list[Job]:

@@ -315,13 +315,18 @@ class Separator:
     ) -> Iterator[tuple[Tag, Window | None]]:
         """Yield for windows of songs those of their stems, in order; None passes.
 
-        Each comes with any tag. While the host waits for one batch or works on it, the device has
-        the next one. times: the seconds of the stages "device" and "compile" are added there.
+        Each comes with any tag. While the host works on one batch, the device has the next one; one
+        that is the host takes its memory only when the one before is done. times: the seconds of
+        the stages "device" and "compile" are added there.
         """
         times = times or stages.Times()
         running: tuple[Entries[Tag], Any] | None = None
         for entries, batch in self._batches(rows, times):
             result = None
+            if running and self._devices.are_the_host:
+                begin = time.perf_counter()
+                jax.block_until_ready(running[1])
+                times.add("device", time.perf_counter() - begin)
             if batch is not None:
                 program = self._program(*batch, times)
                 result = program(self._variables, self._devices.put(batch[1]))

@@ -90,8 +90,9 @@ def train(
                 step_fn = devices.compiled(step_fn, train_state, batches.example())
                 summary.begin(log, workdir, config, batches, validation.windows, devices,
                               train_state, alpha_S, step_fn, start=start)
-            done, stopped = loop(train_state, start, step_fn, batches, validation, checkpoints, log,
-                                 trace, asked_to_stop)
+            with parallel.memory_kept():
+                done, stopped = loop(train_state, start, step_fn, batches, validation, checkpoints,
+                                     log, trace, asked_to_stop)
     if stopped:
         raise Stopped(f"stopped by SIGTERM after step {done}, which is saved in {run}; the same "
                       "command goes on from there" if devices.is_main else "")
