@@ -148,7 +148,7 @@ def test_it_runs_on_a_cpu_in_small(tmp_path: Path) -> None:
     config.write_text(json.dumps(to_dict(tiny(tmp_path))))
     command = subprocess.run(
         [sys.executable, "-m", "benchmarks.gpu", f"--config={config}", f"--output={output}",
-         "--parts=train_step,separate,operations,loader,end_to_end", "--batches=4",
+         "--parts=train_step,separate,operations,loader", "--batches=4",
          "--window=8x8x1", "--widths=2,3", "--repeats=1", "--song_s=2", "--songs=1", "--steps=20",
          "--budget_s=300"],
         cwd=ROOT, capture_output=True, text=True, timeout=400,
@@ -157,7 +157,7 @@ def test_it_runs_on_a_cpu_in_small(tmp_path: Path) -> None:
     assert "left out: " not in command.stdout
     lines = [json.loads(line) for line in output.read_text().splitlines()]
     assert {line["benchmark"] for line in lines} == {"train_step", "separate", "operations",
-                                                     "loader", "end_to_end"}
+                                                     "loader"}
     ours = [(line["model"], line["dtype"], line["shape_BTFC"]) for line in lines
             if line["benchmark"] == "train_step" and line["who"] == "stemsep"]
     assert ours == [(model, dtype, [4, 8, 8, 1]) for dtype in ("bfloat16", "float32")
