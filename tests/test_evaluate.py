@@ -207,6 +207,7 @@ def test_a_fault_of_ours_ends_all(tmp_path: Path) -> None:
 
         def stream(self, *arguments: Any, **settings: Any) -> Any:
             seen.append(1)
+            time.sleep(0.05)        # 40 of them take two workers a second: time to be told
             raise RuntimeError("ours")
     seen: list[int] = []
     tracks = [track(tmp_path / str(n), {"drums": [noise(900)]}) for n in range(40)]
