@@ -131,7 +131,7 @@ def memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        _malloc(mmap_max=1 << 16, trim_threshold=1 << 17)       # as they were
+        _malloc(mmap_max=1 << 16, trim_threshold=1 << 17)       # its defaults
 
 
 def _malloc(**options: int) -> None:

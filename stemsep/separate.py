@@ -107,9 +107,7 @@ class Report:
         line = (f"{self.done} of {self.done + self.failed} songs separated: {self._done_s:.0f} s "
                 f"of audio in {wall_s:.0f} s, {self._speed():.1f} times real time")
         if times is not None and self.done:
-            shares = (f"{stage} {100 * times.seconds[stage] / wall_s:.0f} %"
-                      for stage in ("decode", "device", "encode"))
-            line += f" (at the same time: {', '.join(shares)} of it)"
+            line += f" (at the same time: {times.shares(wall_s)} of it)"
         print(line + (f"; {left_out} were done already" if left_out else ""))
 
     def benchmark(self, separator: Separator, times: stages.Times) -> None:
@@ -117,14 +115,12 @@ class Report:
         self._bar.close()
         compile_s = times.seconds["compile"]
         wall_s = max(time.monotonic() - self._begin_s - compile_s, 1e-9)
-        shares = ", ".join(f"{stage} {100 * times.seconds[stage] / wall_s:.0f} %"
-                           for stage in ("decode", "device", "encode"))
         memory = f"{provenance.peak_memory_bytes() / 1e9:.2f} GB"
         if (of_device := separator.peak_bytes()) is not None:
             memory += f", of a device {of_device / 1e9:.2f} GB"
         print(f"speed    {self._done_s / wall_s:.2f} times real time: {self._done_s:.1f} s of "
               f"audio in {wall_s:.2f} s\n"
-              f"at work  {shares} of that time, side by side\n"
+              f"at work  {times.shares(wall_s)} of that time, side by side\n"
               f"compile  {compile_s:.2f} s before that, or to load what was compiled before\n"
               f"devices  {separator.describe()}\n"
               f"memory   {memory} at most")

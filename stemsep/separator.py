@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import threading
-import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -324,9 +323,8 @@ class Separator:
         for entries, batch in self._batches(rows, times):
             result = None
             if running and self._devices.are_the_host:
-                begin = time.perf_counter()
-                jax.block_until_ready(running[1])
-                times.add("device", time.perf_counter() - begin)
+                with times.of("device"):
+                    jax.block_until_ready(running[1])
             if batch is not None:
                 program = self._program(*batch, times)
                 result = program(self._variables, self._devices.put(batch[1]))
@@ -338,10 +336,8 @@ class Separator:
 
     def _finished(self, entries: Entries[Tag], result: Any,
                   times: stages.Times) -> Iterator[tuple[Tag, Window | None]]:
-        begin, stems = time.perf_counter(), iter(())
-        if result is not None:
-            stems = iter(self._devices.get_split(result))
-        times.add("device", time.perf_counter() - begin)
+        with times.of("device"):
+            stems = iter(() if result is None else self._devices.get_split(result))
         for tag, window in entries:
             yield tag, None if window is None else window._replace(wave=next(stems))
 
@@ -399,11 +395,10 @@ class Separator:
         shape = batch["mix"].shape
         with self._compiling:
             if shape not in self._programs:
-                begin = time.perf_counter()
-                mapped = self._devices.map(self.windows.make_separation(stft), split=True)
-                self._programs[shape] = self._devices.compiled(
-                    mapped, self._variables, self._devices.put(batch))
-                times.add("compile", time.perf_counter() - begin)
+                with times.of("compile"):
+                    mapped = self._devices.map(self.windows.make_separation(stft), split=True)
+                    self._programs[shape] = self._devices.compiled(
+                        mapped, self._variables, self._devices.put(batch))
             return self._programs[shape]
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from queue import Full, Queue
 from typing import Any, Generic, TypeVar
 
@@ -27,6 +28,18 @@ class Times:
     def add(self, stage: str, seconds: float) -> None:
         with self._lock:
             self.seconds[stage] += seconds
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        """Add the seconds that a block takes."""
+        begin = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - begin)
+
+    def shares(self, wall_s: float) -> str:
+        """Return in words which share of a time songs were read, separated and written."""
+        return ", ".join(f"{stage} {100 * self.seconds[stage] / wall_s:.0f} %"
+                         for stage in ("decode", "device", "encode"))
 
 
 class _End:

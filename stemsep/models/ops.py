@@ -129,7 +129,7 @@ def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     inputs, outputs = kernel.shape[2:]
     taps = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
     taps = taps.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5)
-    return _conv3(space_to_depth(x_BTFC), taps.reshape(3, 3, 4 * inputs, outputs))
+    return _thin_conv(space_to_depth(x_BTFC), taps.reshape(3, 3, 4 * inputs, outputs))
 
 
 def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -140,7 +140,7 @@ def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
         taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
         taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
         taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs)
-        return depth_to_space(_conv3(x_BTFC, taps))
+        return depth_to_space(_thin_conv(x_BTFC, taps))
     # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
     # -1, 0 and 1.
     phases = [
@@ -153,7 +153,7 @@ def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     return depth_to_space(jnp.concatenate(phases, axis=-1))
 
 
-def _conv3(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+def _thin_conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve with a 3×3 kernel; of very few channels, two neighbouring bins at once."""
     batch, frames, bins, inputs = x_BTFC.shape
     outputs = kernel.shape[3]
@@ -172,7 +172,9 @@ def _conv3(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _adjoint(kernel: jax.Array) -> jax.Array:
-    """Return the kernel with which `_up` is the transpose of `_down`, and the reverse."""
+    """Return the kernel for the gradient of an input: with it `_up` is the transpose of `_down`,
+    the reverse, and `_conv3x3` that of itself.
+    """
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
