@@ -5,13 +5,12 @@ import copy
 import hashlib
 import itertools
 import json
-import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -23,31 +22,14 @@ from stemsep.estimate import Estimator, Variables, make_estimator
 from stemsep.jobs import song_name
 from stemsep.models import TAPS
 from stemsep.outputs import Form, write_song
-from stemsep.parallel import DataParallel, Program
+from stemsep.parallel import DataParallel
 from stemsep.stft import Stft
+from stemsep.window_batches import Tag, Window, WindowBatches
 from stemsep.windows import Windows
 
 HIGHS = ("masks", "rest")
 MOST_CHANNELS = 64      # of a wave; one with more has its samples in their place
-MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has a few hundred
-_UNCOUNTED = 8          # the same where a device does not count its memory, as a CPU
-_USED = 0.8             # of what is free of it, which is not in one piece
-Tag = TypeVar("Tag")
 Song = TypeVar("Song", bound="Passage")
-
-
-class Window(NamedTuple):
-    """A window of a song, float32 [C, N], or of its stems, [S, C, N]."""
-
-    wave: np.ndarray
-    weights: np.ndarray     # of its frames, for the cross-fade
-    frames: int             # of it that the next one does not begin with
-    stft: Stft
-    shift: int
-
-
-Entries = list[tuple[Tag, Window | None]]
-Batch = dict[str, np.ndarray]       # "mix" [B, C, N] and the "weights" of its frames [B, T]
 
 
 @dataclass(frozen=True)
@@ -111,12 +93,10 @@ class Separator:
         self.stft = Stft(config.audio.sample_rate, config.audio.n_fft, config.audio.hop)
         self._devices = devices or DataParallel(config.parallel, local=True)
         batch = config.separate.batch if quality.batch is None else quality.batch
-        self._fitted = batch == 0 and self._devices.free_bytes() is not None
-        self._batch = batch or (MOST_WINDOWS if self._fitted else _UNCOUNTED)
         overlap = config.separate.overlap if quality.overlap is None else quality.overlap
         frames = config.data.window_frames
         self.advance = max(1, round(frames * (1 - overlap)))    # frames from a window to the next
-        self._apart = self.channels == 1 and not shared         # a network sees channels as windows
+        apart = self.channels == 1 and not shared       # a network sees channels as windows
         if shared and (self.channels > 1 or config.model.estimate == "direct"):
             raise InputError("shared masks need a model with audio.channels 1 and estimate 'mask' "
                              "or 'complex'")
@@ -127,13 +107,11 @@ class Separator:
         self._estimators = tuple(estimators) or (own,) * len(variables)
         self.windows = Windows(
             (own.shared,) * len(variables) if shared else self._estimators, self.stft,
-            frames, self._apart, quality.wiener, self.rest if quality.highs == "rest" else None)
+            frames, apart, quality.wiener, self.rest if quality.highs == "rest" else None)
+        self._batches = WindowBatches(
+            self.windows, self._devices, batch=batch, stems=len(self.stems))
         self._variables = self._prepared(variables)
         self._fingerprint: str | None = None    # when it was asked for
-        # By the shape of a batch: one for each sample rate and number of channels.
-        self._programs: dict[tuple[int, ...], Program] = {}
-        self._sizes: dict[tuple[int, ...], int] = {}    # windows of a batch, by their shape
-        self._compiling = threading.Lock()
 
     @classmethod
     def load(cls, run: str | Path, *more: str | Path, quality: Quality = Quality(),
@@ -162,7 +140,7 @@ class Separator:
         other._fingerprint = None
         return other
 
-    def _prepared(self, variables: Sequence[Variables]) -> Sequence[Variables]:
+    def _prepared(self, variables: Sequence[Variables]) -> tuple[Variables, ...]:
         """Put the parameters on the devices, with what the networks make of them for all calls."""
         return self._devices.replicate(tuple(
             estimator.prepared(own) if isinstance(estimator, Estimator) else own
@@ -223,8 +201,13 @@ class Separator:
 
     def _alone(self, passage: "Passage") -> Iterator[np.ndarray]:
         """Yield the stems of a song by itself, in the thread of who takes them."""
-        estimates = self.through((None, row) for row in passage.rows())
+        estimates = self._through((None, row) for row in passage.rows())
         return passage.stems(row for _, row in estimates if row is not None)
+
+    def _through(
+        self, rows: Iterable[tuple[Tag, Window | None]], *, times: stages.Times | None = None,
+    ) -> Iterator[tuple[Tag, Window | None]]:
+        return self._batches.through(self._variables, rows, times=times)
 
     def each(self, items: Iterable[Tag], open_item: Callable[[Tag], Song],
              finish: Callable[[Tag, Song, Iterator[np.ndarray]], Any], *, writers: int = 2,
@@ -258,8 +241,8 @@ class Separator:
                     opened.pop(id(held[0])).close()
 
         work = stages.conveyed(
-            entries, read, lambda rows: self.through(rows, times=times), write,
-            depth=2 * self._batch, readers=readers, writers=writers, times=times)
+            entries, read, lambda rows: self._through(rows, times=times), write,
+            depth=2 * self._batches.most, readers=readers, writers=writers, times=times)
         try:
             with contextlib.closing(work):
                 for (item, _), result in work:
@@ -294,9 +277,7 @@ class Separator:
 
     def describe(self) -> str:
         """Return in words what batches it has separated so far, and on what."""
-        sizes = ", ".join(f"{rows} windows of {channels} channel{'s'[:channels > 1]}"
-                          for (channels, _), rows in self._sizes.items())
-        return f"batches of {sizes or 'nothing'} on {self._devices.describe()}"
+        return self._batches.describe()
 
     def peak_bytes(self) -> int | None:
         """Return the most memory of a device that was in use, or None where it is not counted."""
@@ -318,98 +299,6 @@ class Separator:
                 f"--residual gives {self.stems[-1]!r} all that "
                 f"{', '.join(self.stems[:-1]) or 'no stem'} leaves of the song, and this model's "
                 "last target is not the rest; leave it out")
-
-    def through(
-        self, rows: Iterable[tuple[Tag, Window | None]], *, times: stages.Times | None = None,
-    ) -> Iterator[tuple[Tag, Window | None]]:
-        """Yield for windows of songs those of their stems, in order; None passes.
-
-        Each comes with any tag. While the host works on one batch, the device has the next one; one
-        that is the host takes its memory only when the one before is done. times: the seconds of
-        the stages "device" and "compile" are added there.
-        """
-        times = times or stages.Times()
-        running: tuple[Entries[Tag], Any] | None = None
-        for entries, batch in self._batches(rows, times):
-            result = None
-            if running and self._devices.are_the_host:
-                with times.of("device"):
-                    jax.block_until_ready(running[1])
-            if batch is not None:
-                program = self._program(*batch, times)
-                result = program(self._variables, self._devices.put(batch[1]))
-            if running:
-                yield from self._finished(*running, times)
-            running = entries, result
-        if running:
-            yield from self._finished(*running, times)
-
-    def _finished(self, entries: Entries[Tag], result: Any,
-                  times: stages.Times) -> Iterator[tuple[Tag, Window | None]]:
-        with times.of("device"):
-            stems = iter(() if result is None else self._devices.get_split(result))
-        for tag, window in entries:
-            yield tag, None if window is None else window._replace(wave=next(stems))
-
-    def _batches(
-        self, rows: Iterable[tuple[Tag, Window | None]], times: stages.Times
-    ) -> Iterator[tuple[Entries[Tag], tuple[Stft, Batch] | None]]:
-        """Yield batches of windows of one STFT, zeros filling the last of it, and what is in them,
-        with what only passes between.
-        """
-        entries: Entries[Tag] = []
-        batch: Batch | None = None
-        count, stft = 0, self.stft
-        for tag, window in rows:
-            if window is not None:
-                # A length stands for one STFT: window and hop grow with the rate.
-                if batch is not None and batch["mix"].shape[1:] != window.wave.shape:
-                    yield entries, (stft, batch)
-                    entries, batch = [], None
-                if batch is None:       # a new one each time: the device may still read the last
-                    batch = self._silence(self._rows_of_a_batch(window, times), window)
-                    count, stft = 0, window.stft
-                batch["mix"][count], batch["weights"][count] = window.wave, window.weights
-                count += 1
-            entries.append((tag, window))
-            if batch is not None and count == len(batch["mix"]):
-                yield entries, (stft, batch)
-                entries, batch = [], None
-        if entries:
-            yield entries, None if batch is None else (stft, batch)
-
-    def _silence(self, size: int, like: Window) -> Batch:
-        return {"mix": np.zeros((size, *like.wave.shape), np.float32),
-                "weights": np.zeros((size, self.windows.frames), np.float32)}
-
-    def _rows_of_a_batch(self, window: Window, times: stages.Times) -> int:
-        """Return how many such windows are a batch: a mono model sees each channel as one."""
-        shape, devices = window.wave.shape, self._devices.size
-        if shape not in self._sizes:
-            wanted = max(1, self._batch // (len(window.wave) if self._apart else 1))
-            rows = -(-wanted // devices)
-            if self._fitted:
-                rows = max(1, min(rows, self._room(window, times)))
-            self._sizes[shape] = rows * devices
-        return self._sizes[shape]
-
-    def _room(self, window: Window, times: stages.Times) -> int:
-        """Return how many such windows a device has room for, going by what one of them takes."""
-        one = self._program(window.stft, self._silence(self._devices.size, window), times)
-        # Of two batches what comes in and goes out is there at once.
-        each = one.temp_bytes + 2 * window.wave.nbytes * (1 + len(self.stems))
-        return int(_USED * (self._devices.free_bytes() or 0) / each)
-
-    def _program(self, stft: Stft, batch: Batch, times: stages.Times) -> Program:
-        """Return what separates batches of such a shape, of songs of this STFT, compiled once."""
-        shape = batch["mix"].shape
-        with self._compiling:
-            if shape not in self._programs:
-                with times.of("compile"):
-                    mapped = self._devices.map(self.windows.make_separation(stft), split=True)
-                    self._programs[shape] = self._devices.compiled(
-                        mapped, self._variables, self._devices.put(batch))
-            return self._programs[shape]
 
 
 class Passage:
@@ -464,7 +353,7 @@ class Passage:
                          shift)
 
     def stems(self, rows: Iterable[Window]) -> Iterator[np.ndarray]:
-        """Yield the stems [S, channels, n] of what `Separator.through` made of the rows."""
+        """Yield the stems [S, channels, n] of what the separator's networks made of the rows."""
         dealt = stream.deal(((row.shift, row) for row in rows), len(self._delays))
         waves = [
             stream.overlapped(((row.wave, self._weight(row.frames), self._size) for row in own),

@@ -49,6 +49,7 @@ FLOORS = {
     "stages": 0,
     "wiener": 1,
     "windows": 2,
+    "window_batches": 2,
     "manifest": 2,
     "outputs": 1,
     "sinks": 1,
@@ -121,6 +122,7 @@ SAME_FLOOR = {
     ("evaluate", "options"),
     ("evaluate", "scoring"),
     ("train", "validation"),
+    ("window_batches", "windows"),
     ("__main__", "pipeline"),
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))

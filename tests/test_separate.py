@@ -430,9 +430,9 @@ def test_a_batch_takes_the_memory_there_is(memory: int, least: int, most: int,
     song_CN = noise(20000, channels=2)
     fitted = Separator(tiny(2), trained(tiny(2)), quality=Quality(batch=0))
     stems = fitted(song_CN, RATE)
-    windows = max(batch[0] for batch in fitted._programs)
+    windows = max(batch[0] for batch in fitted._batches._programs)
     assert least <= windows <= most
-    assert windows == 1 or fitted._programs[windows, 2, 31 * 64 + 256].temp_bytes <= memory
+    assert windows == 1 or fitted._batches._programs[windows, 2, 31 * 64 + 256].temp_bytes <= memory
     for stem, wave_CN in separator(channels=2)(song_CN, RATE).items():
         assert error_db(stems[stem], wave_CN) < -80
 
@@ -440,7 +440,7 @@ def test_a_batch_takes_the_memory_there_is(memory: int, least: int, most: int,
 def test_a_batch_is_bounded_where_memory_is_not_counted() -> None:
     fitted = identity(batch=0)
     fitted(noise(100), RATE)
-    assert [batch[0] for batch in fitted._programs] == [8]
+    assert [batch[0] for batch in fitted._batches._programs] == [8]
 
 
 def test_threads_share_a_separator() -> None:
