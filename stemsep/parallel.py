@@ -5,6 +5,7 @@ A step is written for one device; its only collectives are means over the axis `
 """
 
 import ctypes
+import itertools
 import os
 import signal
 import threading
@@ -309,23 +310,24 @@ class DataParallel:
         return mine.memory_stats() or {}
 
     @contextmanager
-    def preemption(self) -> Iterator[Callable[[int], bool]]:
-        """Within it a notice to stop, SIGTERM, does not end the process: `asked(step)` says so.
+    def preemption(self) -> Iterator[Callable[[], bool]]:
+        """Within it a notice to stop, SIGTERM, does not end the process: `asked()` says so.
 
-        All processes of a job ask at every step, and are told at the same one, whichever of them
-        had the notice.
+        All processes of a job ask as often, and are told at the same time, whichever of them had
+        the notice.
         """
         if self.processes > 1:  # a handler of ours would take the notice from JAX
             from jax.experimental.multihost_utils import reached_preemption_sync_point
 
-            yield reached_preemption_sync_point
+            asked = itertools.count()   # the processes agree on a number that none has reached
+            yield lambda: reached_preemption_sync_point(next(asked))
         elif threading.current_thread() is not threading.main_thread():
-            yield lambda step: False  # only the main thread hears signals
+            yield lambda: False  # only the main thread hears signals
         else:
             heard = threading.Event()
             before = signal.signal(signal.SIGTERM, lambda *_: heard.set())
             try:
-                yield lambda step: heard.is_set()
+                yield heard.is_set
             finally:
                 signal.signal(signal.SIGTERM, before)
 

@@ -28,7 +28,7 @@ from stemsep.steps import make_train_step, stem_weights
 from stemsep.store import Store
 from stemsep.store.places import place
 from stemsep.tracing import Trace
-from stemsep.validation import Validation, identity
+from stemsep.validation import Interrupted, Validation, identity
 
 AHEAD = 2  # steps that may be queued on the device; more would only fill its memory with batches
 
@@ -66,7 +66,8 @@ def train(
         run, source=identity(config), keep=config.train.keep, process=devices.process
     ) as checkpoints:
         train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
-        unfinished = start < config.train.steps
+        owed = owes_validation(checkpoints, start, config)
+        unfinished = owed or start < config.train.steps
         outlets: list[Sink] = []
         if devices.is_main and unfinished:
             outlets = sinks.make(config, workdir, start=start)
@@ -92,7 +93,7 @@ def train(
                               train_state, alpha_S, step_fn, start=start)
             with parallel.memory_kept():
                 done, stopped = loop(train_state, start, step_fn, batches, validation, checkpoints,
-                                     log, trace, asked_to_stop)
+                                     log, trace, asked_to_stop, owed=owed)
     if stopped:
         raise Stopped(f"stopped by SIGTERM after step {done}, which is saved in {run}; the same "
                       "command goes on from there" if devices.is_main else "")
@@ -102,17 +103,23 @@ def train(
 def loop(
     train_state: TrainState, start: int, step_fn: Callable, batches: Batches,
     validation: Validation, checkpoints: Checkpoints, log: Log, trace: Trace,
-    asked_to_stop: Callable[[int], bool],
+    asked_to_stop: Callable[[], bool], *, owed: bool = False,
 ) -> tuple[int, bool]:
     """Train from step `start` on; returns the steps done, and whether SIGTERM has ended it.
 
-    The order counts: what a step reports is read a log point later, and so late that the device
-    never waits for it; a state is saved when all of its metrics were found finite.
+    owed: first of all the state is validated, as SIGTERM had kept it from being. The order counts:
+    what a step reports is read a log point later, and so late that the device never waits for it; a
+    state is saved when all of its metrics were found finite.
     """
     config, devices = validation.config, validation.devices
     running: deque = deque()
     stream = batches.stream(start, config.train.steps)
     done = start
+    if owed:
+        judged_state = judged(train_state, done, validation, checkpoints, log, asked_to_stop)
+        if judged_state is None or is_over(judged_state, done, devices, config, log):
+            return done, judged_state is None
+        train_state = judged_state
     while done < config.train.steps:
         with log.waiting():
             _, batch = next(stream)
@@ -127,20 +134,18 @@ def loop(
         if due(done, config.train.log_every):
             log.point()
             checkpoints.check()
-        last = done == config.train.steps
-        judges = last or due(done, config.train.validate_every or config.train.save_every)
+        judges = is_judged(done, config)
         saves = judges or due(done, config.train.save_every)
         if saves:
             log.flush()
         if saves and not judges:
             checkpoints.save(done, devices.get(train_state), config=config, scores=None)
         if judges:
-            train_state = judged(train_state, done, validation, checkpoints, log)
-            if guide.is_over(devices.get(train_state.guide), config):
-                log.say(f"step {done}: no better score in {config.train.patience} validations; "
-                        "training ends here")
-                break
-        if not last and asked_to_stop(done):
+            judged_state = judged(train_state, done, validation, checkpoints, log, asked_to_stop)
+            if judged_state is None or is_over(judged_state, done, devices, config, log):
+                return done, judged_state is None
+            train_state = judged_state
+        if done < config.train.steps and asked_to_stop():
             if not saves:
                 log.interrupt()
                 checkpoints.save(done, devices.get(train_state), config=config, scores=None)
@@ -149,12 +154,19 @@ def loop(
 
 
 def judged(
-    train_state: TrainState, done: int, validation: Validation, checkpoints: Checkpoints, log: Log
-) -> TrainState:
-    """Validate, save and tell of a state; returns it with what its score makes of the guide."""
+    train_state: TrainState, done: int, validation: Validation, checkpoints: Checkpoints, log: Log,
+    asked_to_stop: Callable[[], bool],
+) -> TrainState | None:
+    """Validate, save and tell of a state; returns it with what its score makes of the guide, or
+    None where SIGTERM interrupts it: then the state is saved as it is, and owes its validation.
+    """
     config, devices = validation.config, validation.devices
     at_host = devices.get(train_state)
-    verdict = validation(train_state, at_host)
+    try:
+        verdict = validation(train_state, at_host, asked_to_stop)
+    except Interrupted:
+        checkpoints.save(done, at_host, config=config, scores=None)
+        return None
     scores = verdict.scores[verdict.best]
     check_finite(done, "validation loss", float(scores["loss"] or 0))
     at_host = at_host.replace(guide=guide.judge(at_host.guide, verdict.score, config))
@@ -164,6 +176,29 @@ def judged(
     checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
     log.songs(done, verdict.heard, config.audio.sample_rate)
     return train_state.replace(guide=devices.replicate(at_host.guide))
+
+
+def is_judged(done: int, config: Config) -> bool:
+    """Whether a state is validated after so many steps."""
+    every = config.train.validate_every or config.train.save_every
+    return done == config.train.steps or due(done, every)
+
+
+def owes_validation(checkpoints: Checkpoints, step: int, config: Config) -> bool:
+    """Whether the checkpoint of a step lacks its validation, which SIGTERM had interrupted."""
+    return (step == checkpoints.latest() and step <= config.train.steps
+            and is_judged(step, config) and not checkpoints.scores(step))
+
+
+def is_over(
+    train_state: TrainState, done: int, devices: DataParallel, config: Config, log: Log
+) -> bool:
+    """Whether training ends before its last step, which is told."""
+    if not guide.is_over(devices.get(train_state.guide), config):
+        return False
+    log.say(f"step {done}: no better score in {config.train.patience} validations; training ends "
+            "here")
+    return True
 
 
 def with_recipe(config: Config) -> Config:
@@ -218,7 +253,8 @@ def begin(
         restored = restored.replace(guide=guide.anew(restored.guide))
         changed = [*changed, "validation is of other songs or windows: its best score starts anew"]
     over = guide.is_over(restored.guide, config)
-    if latest >= config.train.steps or over:
+    owed = owes_validation(checkpoints, latest, config)
+    if over or latest >= config.train.steps and not owed:
         why = ", until no score was better" if over else ""
         note = f"{checkpoints.workdir}: already trained for {latest} steps{why}; nothing to do"
         idle = [f"{change}, which changes nothing any more" for change in changed]

@@ -3,7 +3,7 @@
 Both of the parameters as they are and of their average, where one is kept.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,6 +55,10 @@ def identity(config: Config) -> str:
                  train.validate_songs, train.validate_song_s))
 
 
+class Interrupted(Exception):
+    """A validation was given up, because the run is asked to stop."""
+
+
 class Validation:
     """The validation of a run, made once and called as often as it is due.
 
@@ -73,9 +77,18 @@ class Validation:
         self.songs = spread(long_enough, config.train.validate_songs)
         self._separator: Separator | None = None    # compiled when the first song is due
 
-    def __call__(self, train_state: TrainState, at_host: TrainState) -> Verdict:
-        """Judge a state on the devices and its copy of the host."""
-        scores = {name: self._losses(variables)
+    def __call__(self, train_state: TrainState, at_host: TrainState,
+                 asked_to_stop: Callable[[], bool] = lambda: False) -> Verdict:
+        """Judge a state on the devices and its copy of the host.
+
+        asked_to_stop: asked after each batch and song, as often in every process; raises
+        Interrupted when it says so.
+        """
+        def go_on() -> None:
+            if asked_to_stop():
+                raise Interrupted
+
+        scores = {name: self._losses(variables, go_on)
                   for name, variables in train_state.candidates().items()}
         heard: dict[str, dict[str, np.ndarray]] = {}
         if self.songs:
@@ -83,32 +96,40 @@ class Validation:
             separators = [self._separating(variables) for variables in candidates.values()]
             sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)),
                                np.float32)      # which is what processes exchange
-            for place, mix_CN, stems_SCN in self._own_songs():
-                for k, separator in enumerate(separators):
-                    estimates = separator(mix_CN, self.config.audio.sample_rate)
-                    sdr_KMS[k, place] = [
-                        sdr_or_nan(stem_CN, estimate_CN)
-                        for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
-                heard[self.songs[place].name] = {"mixture": mix_CN, **estimates}
+            for first in range(0, len(self.songs), self.devices.processes):
+                place = first + self.devices.process        # a song each
+                if place < len(self.songs):
+                    sdr_KMS[:, place], heard[self.songs[place].name] = self._judged(
+                        self.songs[place], separators)
+                go_on()
             for name, sdr_MS in zip(candidates, self.devices.add_up(sdr_KMS)):
                 scores[name].update(mean_sdr(sdr_MS, list(self.config.targets)))
         return Verdict(scores, max(scores, key=lambda name: rank(scores[name])), heard)
 
-    def _losses(self, variables: Variables) -> dict[str, float | None]:
+    def _losses(self, variables: Variables,
+                go_on: Callable[[], None]) -> dict[str, float | None]:
         """Return the mean losses over the fixed windows."""
-        count = self.config.train.validate_windows
-        running = [self._losses_of(variables, batch) for _, batch in self.windows.fixed(count)]
+        running = []
+        for _, batch in self.windows.fixed(self.config.train.validate_windows):
+            running.append(self._losses_of(variables, batch))
+            go_on()
         values = [self.devices.get(losses) for losses in running]
         return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 
-    def _own_songs(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield (place, mixture [C, N], targets [S, C, N]) of this process's share of the songs, at
-        the rate of training: the middle of each, as the store has it.
-        """
-        for place in range(self.devices.process, len(self.songs), self.devices.processes):
-            yield place, *self._waves(self.songs[place])
+    def _judged(self, song: Record,
+                separators: list[Separator]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Return the SDR of the middle of a song, [separators, S], and what was heard of it."""
+        mix_CN, stems_SCN = self._waves(song)
+        sdr_KS = []
+        for separator in separators:
+            estimates = separator(mix_CN, self.config.audio.sample_rate)
+            sdr_KS.append([sdr_or_nan(stem_CN, estimate_CN)
+                           for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())])
+        return np.array(sdr_KS, np.float32), {"mixture": mix_CN, **estimates}
 
     def _waves(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
+        """Return mixture [C, N] and targets [S, C, N] of the middle of a song, as the store has it.
+        """
         stft, train = self._store.spec.stft, self.config.train
         limit = int(train.validate_song_s * stft.sample_rate / stft.hop) + 1
         frames = min(record.frames, max(limit, -(-stft.n_fft // stft.hop)))

@@ -97,11 +97,11 @@ def test_the_loop_moves_nothing_that_it_was_not_told_to(
     """
     loop = train.loop
 
-    def guarded(*arguments: Any) -> tuple[int, bool]:
+    def guarded(*arguments: Any, **more: Any) -> tuple[int, bool]:
         with jax.transfer_guard("disallow"):
             with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
                 jnp.zeros(1) + np.ones(1, np.float32)
-            return loop(*arguments)
+            return loop(*arguments, **more)
 
     monkeypatch.setattr(train, "loop", guarded)
     train.train(config, tmp_path / "run")

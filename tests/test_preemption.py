@@ -16,6 +16,8 @@ import pytest
 from stemsep import train
 from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config, to_dict
+from stemsep.errors import Stopped
+from stemsep.validation import Validation
 from tests import runs
 from tests.test_train import ROOT, arrays, lines, run
 
@@ -31,6 +33,22 @@ def run(arguments):
 
 command.run(run)
 """
+
+
+# The second process has the notice as the first state begins to be validated.
+NOTICED = """
+import os, signal
+from stemsep.validation import Validation
+
+losses = Validation._losses
+
+def noticed(self, *given):
+    if os.environ["STEMSEP_PROCESS"] == "1":
+        os.kill(os.getpid(), signal.SIGTERM)
+    return losses(self, *given)
+
+Validation._losses = noticed
+""" + PROGRAM
 
 
 @pytest.fixture
@@ -86,6 +104,43 @@ def test_a_stopped_run_goes_on_as_if_undisturbed(config: Config, tmp_path: Path)
     assert lines(tmp_path / "run") == lines(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("step", [4, 8])
+def test_a_validation_that_is_interrupted_is_made_by_the_run_that_goes_on(
+    step: int, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a run and at its end: the same parameters, log and scores."""
+    config.train.steps, config.train.save_every, config.train.log_every = 8, 4, 2
+    config.train.validate_songs = 2
+    begun, judged, waves = [0], train.judged, Validation._waves
+
+    def noting(train_state: Any, done: int, *given: Any) -> Any:
+        begun[0] = done
+        return judged(train_state, done, *given)
+
+    def interrupted(self: Validation, record: Any) -> Any:
+        if begun[0] == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return waves(self, record)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "judged", noting)
+        patch.setattr(Validation, "_waves", interrupted)
+        with pytest.raises(Stopped, match=f"stopped by SIGTERM after step {step}, which is saved"):
+            train.train(config.check(), tmp_path / "run")
+    assert saved(tmp_path / "run")[-1] == step
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        assert not checkpoints.scores(step)
+    resumed = run(config, tmp_path / "run")
+    whole = run(config, tmp_path / "whole")
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], resumed[name], err_msg=name)
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+    with (Checkpoints(tmp_path / "run", read_only=True) as ours,
+          Checkpoints(tmp_path / "whole", read_only=True) as theirs):
+        assert ours.steps() == theirs.steps() == [4, 8]
+        assert [ours.scores(n) for n in (4, 8)] == [theirs.scores(n) for n in (4, 8)]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("whole_job", [False, True])
 def test_one_of_two_processes_stops_both_at_the_same_step(
@@ -110,6 +165,30 @@ def test_one_of_two_processes_stops_both_at_the_same_step(
     assert done.returncode == 0, done.stderr
     assert f"going on from step {step}" in done.stdout
     assert int(arrays(config, tmp_path / "run")["['optimiser']['step']"]) == step + 10
+
+
+@pytest.mark.slow
+def test_a_notice_to_one_of_two_processes_interrupts_the_validation_of_both(
+    config: Config, tmp_path: Path
+) -> None:
+    config.train.steps, config.train.save_every = 8, 4
+    config.train.validate_windows = 4000        # which take longer than the processes to agree
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
+
+    def trained(program: str, *launcher: str) -> str:
+        done = subprocess.run(
+            [*launcher, sys.executable, "-c", program, str(tmp_path / "config.json"),
+             str(tmp_path / "run")], capture_output=True, text=True, timeout=120,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"})
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = trained(NOTICED, str(ROOT / "launch" / "local.sh"), "2")
+    assert said.count("stopped by SIGTERM after step 4, which is saved") == 1
+    assert saved(tmp_path / "run") == [4]
+    assert "going on from step 4" in trained(PROGRAM)
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        assert all(checkpoints.scores(step)["sdr"] for step in (4, 8))
 
 
 def test_a_notice_while_the_last_checkpoint_is_written_does_not_lose_it(

@@ -126,14 +126,16 @@ class Checkpoints:
 
         scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
         "raw" or "ema", the parameters that they are of. None for a state that was not validated,
-        which is the best only where no other was either. Does nothing for a step that is there, and
-        in a process that is not the first of its job.
+        which is the best only where no other was either. Does nothing for a step that is there,
+        unless it has no scores yet, and in a process that is not the first of its job.
         """
         if not self._writes:
             return
         self._settle()
         if step in self.steps():
-            return
+            if scores is None or self.scores(step):
+                return
+            self.delete(step)
         if self._failed:
             self.say(f"{self._sentence()}; training goes on")
         known = None if scores is None else {
