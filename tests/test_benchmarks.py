@@ -96,6 +96,19 @@ def test_peer_has_the_same_parameters(model: str) -> None:
     )
 
 
+@pytest.mark.skipif(not HAS_TORCH, reason="PyTorch, a peer, is not installed")
+@pytest.mark.parametrize("model, multiple", [("unet", 4), ("strided", 8)])
+def test_peer_takes_any_size(model: str, multiple: int) -> None:
+    import torch
+
+    from benchmarks.peers import torch_unet
+    network = torch_unet.build(model, channels=1, outputs=3, widths=(2, 3, 4), dropout=0.4).eval()
+    x_1CTF = torch.rand(1, 1, 17, 10)
+    padded = torch.zeros(1, 1, -(-17 // multiple) * multiple, -(-10 // multiple) * multiple)
+    padded[:, :, :17, :10] = x_1CTF
+    assert torch.equal(network(x_1CTF), network(padded)[:, :, :17, :10])
+
+
 @pytest.mark.skipif(not HAS_KERAS, reason="TensorFlow, a peer, is not installed")
 @pytest.mark.parametrize("model", sorted(train_step.WIDTHS))
 def test_keras_has_the_same_parameters(model: str) -> None:

@@ -13,9 +13,13 @@ from keras import layers  # noqa: E402
 def build(name: str, shape: tuple[int, ...], *, outputs: int, widths: tuple[int, ...],
           dropout: float) -> keras.Model:
     """Return the network that has the same layers as ours of this name, for inputs [B, T, F, C]."""
-    x = inputs = keras.Input(shape[1:], batch_size=shape[0])
-    network = {"unet": _unet, "strided": _strided}[name]
-    return keras.Model(inputs, network(x, outputs=outputs, widths=widths, dropout=dropout))
+    inputs = keras.Input(shape[1:], batch_size=shape[0])
+    network, halvings = {"unet": (_unet, len(widths) - 1), "strided": (_strided, len(widths))}[name]
+    # As ours: sizes that cannot be halved often enough are padded.
+    missing = tuple((0, -size % 2 ** halvings) for size in shape[1:3])
+    x = layers.ZeroPadding2D(missing)(inputs)
+    y = network(x, outputs=outputs, widths=widths, dropout=dropout)
+    return keras.Model(inputs, layers.Cropping2D(missing)(y))
 
 
 def make_step(

@@ -31,12 +31,7 @@ def make_separate(config: Config, *, threads: int) -> Callable[[Path, Path], Non
 
     def estimate(mix_BTF: torch.Tensor) -> torch.Tensor:
         modulus_B1TF = mix_BTF.abs()[:, None]
-        # The network halves its input several times: what it lacks for that is zeros.
-        deep = 2 ** (len(model.widths) - (model.name == "unet"))
-        lacking = [-size % deep for size in modulus_B1TF.shape[2:]]
-        padded = functional.pad(modulus_B1TF, (0, lacking[1], 0, lacking[0]))
-        output = network(padded.contiguous(memory_format=torch.channels_last))
-        output_BSTF = output[:, :, :mix_BTF.shape[1], :mix_BTF.shape[2]]
+        output_BSTF = network(modulus_B1TF)
         if model.estimate == "mask":
             return functional.softmax(output_BSTF, 1) * mix_BTF[:, None]
         phase_B1TF = mix_BTF[:, None] / modulus_B1TF.clamp(min=1e-9)

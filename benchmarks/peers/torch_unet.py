@@ -7,12 +7,30 @@ from torch import nn
 from torch.nn import functional
 
 
-class UNet(nn.Module):
+class Network(nn.Module):
+    """What both have in common: sizes that cannot be halved often enough are padded, as ours are.
+    """
+
+    halvings: int
+
+    def forward(self, x_BCTF: torch.Tensor) -> torch.Tensor:
+        frames, bins = x_BCTF.shape[2:]
+        multiple = 2 ** self.halvings
+        missing = (0, -bins % multiple, 0, -frames % multiple)
+        x = functional.pad(x_BCTF, missing) if any(missing) else x_BCTF
+        return self.through(x)[:, :, :frames, :bins]
+
+    def through(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the output for sizes that can be halved."""
+        raise NotImplementedError
+
+
+class UNet(Network):
     """Two 3×3 convolutions a level, max pooling down, 5×5 transposed convolutions up."""
 
     def __init__(self, *, channels: int, outputs: int, widths: tuple[int, ...], dropout: float):
         super().__init__()
-        ways = [channels, *widths]
+        ways, self.halvings = [channels, *widths], len(widths) - 1
         self.down = nn.ModuleList(_convs(a, b) for a, b in zip(ways, ways[1:]))
         self.up, self.merge = nn.ModuleList(), nn.ModuleList()
         for below, width in zip(widths[:0:-1], widths[-2::-1]):
@@ -21,8 +39,8 @@ class UNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.last = nn.Conv2d(widths[0], outputs, 1, bias=False)
 
-    def forward(self, x_BCTF: torch.Tensor) -> torch.Tensor:
-        skips, x = [], x_BCTF
+    def through(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
         for level in self.down[:-1]:
             x = level(x)
             skips.append(x)
@@ -33,12 +51,12 @@ class UNet(nn.Module):
         return self.last(x)
 
 
-class StridedUNet(nn.Module):
+class StridedUNet(Network):
     """5×5 convolutions of stride 2 down, transposed ones up."""
 
     def __init__(self, *, channels: int, outputs: int, widths: tuple[int, ...], dropout: float):
         super().__init__()
-        ways = [channels, *widths]
+        ways, self.halvings = [channels, *widths], len(widths)
         self.down = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(a, b, 5, 2, 2, bias=False), _norm(b), nn.LeakyReLU(0.2)
@@ -53,8 +71,8 @@ class StridedUNet(nn.Module):
             before = 2 * width
         self.last = _up(before, outputs, bias=True)
 
-    def forward(self, x_BCTF: torch.Tensor) -> torch.Tensor:
-        skips, x = [], x_BCTF
+    def through(self, x: torch.Tensor) -> torch.Tensor:
+        skips = []
         for level in self.down:
             x = level(x)
             skips.append(x)
@@ -78,9 +96,9 @@ def make_step(
 ) -> tuple[Callable[[], None], dict[str, Any]]:
     """Return a call that does one train step, or one inference, and what is to be known of it.
 
-    shape: batch, frames, bins, channels of the input, whose sizes need no padding. variant: "",
-    eagerly in the format that PyTorch begins with; "channels_last", in the one that is fastest; and
-    in that one "compile", "amp" (bfloat16) or "compile_amp".
+    shape: batch, frames, bins, channels of the input. variant: "", eagerly in the format that
+    PyTorch begins with; "channels_last", in the one that is fastest; and in that one "compile",
+    "amp" (bfloat16) or "compile_amp".
     """
     batch, frames, bins, channels = shape
     device = "cuda" if torch.cuda.is_available() else "cpu"
