@@ -161,13 +161,12 @@ def make_step(network: Any, variables: Any, x_BTFC: jax.Array) -> tuple[Callable
 
 
 def make_inference(network: Any, variables: Any, x_BTFC: jax.Array) -> tuple[Callable, Any]:
-    """Return step(state) -> (state, output); its state is the parameters, which stay as they are,
-    prepared as `Separator` does.
+    """Return step(state) -> (state, output); its state is the parameters, which stay as they are.
     """
     def step(state: Any) -> Any:
         return state, network.apply(state, x_BTFC, train=False)
 
-    return step, models.prepared(network, variables)
+    return step, variables
 
 
 def make_peers(

@@ -14,7 +14,7 @@ from stemsep.bands import singles_then_bands
 from stemsep.config import Config
 from stemsep.features import FEATURES
 
-Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}, prepared also {"taps": ...}
+Variables = Mapping[str, Any]  # {"params": ..., "batch_stats": ...}
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,6 @@ class Estimator:
         """
         mean = self.features(mix_BTFC.mean(-1, keepdims=True), scale)
         return self.stems_of(self.network.apply(variables, mean, train=False), mix_BTFC, scale)
-
-    def prepared(self, variables: Variables) -> Variables:
-        """Return variables for many calls: with what the network makes of them at every one."""
-        return models.prepared(self.network, variables)
 
     def train(
         self, variables: Variables, mix_BTFC: jax.Array, *, dropout: jax.Array, windows: jax.Array

@@ -35,17 +35,20 @@ def aside(path: Path, start: int) -> Metrics:
 
 
 class Lines:
-    """log.jsonl, opened for appending, without what an interrupted run wrote after step `start`.
+    """log.jsonl, opened for appending, without what an interrupted run wrote after step `start`, or
+    of its validation where that is owed.
 
     A line that cannot be written is lost; `failed_now` then says why, once, until one was written.
     """
 
-    def __init__(self, path: Path, start: int) -> None:
+    def __init__(self, path: Path, start: int, *, owed: bool = False) -> None:
         kept = []
         if path.exists():
             for line in path.read_text().splitlines():
                 try:
-                    if json.loads(line)["step"] <= start:
+                    record = json.loads(line)
+                    again = owed and record["step"] == start and "validation_best" in record
+                    if record["step"] <= start and not again:
                         kept.append(line + "\n")
                 except (ValueError, KeyError, TypeError):
                     pass  # the line that a killed run left unfinished

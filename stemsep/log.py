@@ -48,7 +48,8 @@ class Log:
     Metrics of the steps stay on the device until the next log point, so reading them never holds up
     the loop; a loss that is not finite is therefore found one log point late, and the step it came
     from is named. `get` brings metrics from the device to the host. skips_allowed: how many steps
-    in a row may say that they were "skipped". song_s: seconds of each song that the sinks get.
+    in a row may say that they were "skipped". owed: the validation of step `start` is still to be
+    told. song_s: seconds of each song that the sinks get.
     Where log.jsonl or a sink cannot be written to, as on a full disk, that is said once, and
     training goes on.
     """
@@ -58,6 +59,7 @@ class Log:
         workdir: Path,
         *,
         start: int,
+        owed: bool = False,
         steps: int,
         seconds_a_step: float,
         visible: bool,
@@ -80,7 +82,7 @@ class Log:
         if visible:
             self._new = aside(self._aside, start)
         self._waited_s, self._since_s, self._done = 0.0, time.perf_counter(), start
-        self._file = Lines(workdir / "log.jsonl", start) if visible else None
+        self._file = Lines(workdir / "log.jsonl", start, owed=owed) if visible else None
         self._bar = progress(steps, "train", unit="step", initial=start, visible=visible)
 
     def __enter__(self) -> "Log":

@@ -18,9 +18,8 @@ import numpy as np
 from stemsep import audio, checkpoint, stages, stream
 from stemsep.config import REST, Config, to_dict
 from stemsep.errors import InputError
-from stemsep.estimate import Estimator, Variables, make_estimator
+from stemsep.estimate import Variables, make_estimator
 from stemsep.jobs import song_name
-from stemsep.models import TAPS
 from stemsep.outputs import Form, write_song
 from stemsep.parallel import DataParallel
 from stemsep.stft import Stft
@@ -104,13 +103,12 @@ class Separator:
             raise InputError("highs 'rest' gives what lies above the model's band to the stem that "
                              "is the rest of a song, and this model has none; leave it out")
         own = make_estimator(config)
-        self._estimators = tuple(estimators) or (own,) * len(variables)
         self.windows = Windows(
-            (own.shared,) * len(variables) if shared else self._estimators, self.stft,
+            tuple(estimators) or (own.shared if shared else own,) * len(variables), self.stft,
             frames, apart, quality.wiener, self.rest if quality.highs == "rest" else None)
         self._batches = WindowBatches(
             self.windows, self._devices, batch=batch, stems=len(self.stems))
-        self._variables = self._prepared(variables)
+        self._variables = self._devices.replicate(variables)
         self._fingerprint: str | None = None    # when it was asked for
 
     @classmethod
@@ -136,15 +134,9 @@ class Separator:
         anew.
         """
         other = copy.copy(self)
-        other._variables = self._prepared(variables)
+        other._variables = self._devices.replicate(variables)
         other._fingerprint = None
         return other
-
-    def _prepared(self, variables: Sequence[Variables]) -> tuple[Variables, ...]:
-        """Put the parameters on the devices, with what the networks make of them for all calls."""
-        return self._devices.replicate(tuple(
-            estimator.prepared(own) if isinstance(estimator, Estimator) else own
-            for estimator, own in zip(self._estimators, variables, strict=True)))
 
     def fingerprint(self) -> str:
         """Return what tells this model from others: its configuration and parameters, which are
@@ -153,9 +145,7 @@ class Separator:
         if self._fingerprint is not None:
             return self._fingerprint
         found = hashlib.sha256(json.dumps(to_dict(self.config), sort_keys=True).encode())
-        given = [{name: part for name, part in own.items() if name != TAPS}
-                 for own in self._variables]
-        for leaf in jax.tree.leaves(self._devices.get(given)):
+        for leaf in jax.tree.leaves(self._devices.get(self._variables)):
             found.update(np.asarray(leaf).tobytes())
         self._fingerprint = found.hexdigest()
         return self._fingerprint

@@ -65,8 +65,7 @@ def train(
     with devices.preemption() as asked_to_stop, Checkpoints(
         run, source=identity(config), keep=config.train.keep, process=devices.process
     ) as checkpoints:
-        train_state, start, notes = begin(checkpoints, config, estimator, tx, alpha_S)
-        owed = owes_validation(checkpoints, start, config)
+        train_state, start, owed, notes = begin(checkpoints, config, estimator, tx, alpha_S)
         unfinished = owed or start < config.train.steps
         outlets: list[Sink] = []
         if devices.is_main and unfinished:
@@ -74,7 +73,7 @@ def train(
             write_json(workdir / stored.CONFIG, to_dict(config))  # --config takes it
         train_state = devices.replicate(train_state)
         with (
-            Log(workdir, start=start, steps=config.train.steps, visible=devices.is_main,
+            Log(workdir, start=start, owed=owed, steps=config.train.steps, visible=devices.is_main,
                 seconds_a_step=seconds_a_step(config), get=devices.get,
                 sinks=outlets, song_s=config.log.song_s,
                 skips_allowed=skips_allowed(config)) as log,
@@ -86,7 +85,7 @@ def train(
                 log.say(f"checkpoints go to {run}, the log to {workdir}")
             for note in filter(None, [*notes, trace.note]):
                 log.say(note)
-            if unfinished:
+            if start < config.train.steps:
                 log.say(f"compiling the step for {devices.describe()}")
                 step_fn = devices.compiled(step_fn, train_state, batches.example())
                 summary.begin(log, workdir, config, batches, validation.windows, devices,
@@ -107,9 +106,9 @@ def loop(
 ) -> tuple[int, bool]:
     """Train from step `start` on; returns the steps done, and whether SIGTERM has ended it.
 
-    owed: first of all the state is validated, as SIGTERM had kept it from being. The order counts:
-    what a step reports is read a log point later, and so late that the device never waits for it; a
-    state is saved when all of its metrics were found finite.
+    owed: the state is due a validation that it lacks, which comes first. The order counts: what a
+    step reports is read a log point later, and so late that the device never waits for it; a state
+    is saved when all of its metrics were found finite.
     """
     config, devices = validation.config, validation.devices
     running: deque = deque()
@@ -170,7 +169,8 @@ def judged(
     scores = verdict.scores[verdict.best]
     check_finite(done, "validation loss", float(scores["loss"] or 0))
     at_host = at_host.replace(guide=guide.judge(at_host.guide, verdict.score, config))
-    # Told first: a run that is killed in between goes on from before, and tells it again.
+    # Told first: a run that is killed in between goes on from before, or owes it, and tells it
+    # again.
     log.validation(done, verdict.scores, best=verdict.best,
                    best_score=float(at_host.guide["best"]))
     checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
@@ -182,12 +182,6 @@ def is_judged(done: int, config: Config) -> bool:
     """Whether a state is validated after so many steps."""
     every = config.train.validate_every or config.train.save_every
     return done == config.train.steps or due(done, every)
-
-
-def owes_validation(checkpoints: Checkpoints, step: int, config: Config) -> bool:
-    """Whether the checkpoint of a step lacks its validation, which SIGTERM had interrupted."""
-    return (step == checkpoints.latest() and step <= config.train.steps
-            and is_judged(step, config) and not checkpoints.scores(step))
 
 
 def is_over(
@@ -228,9 +222,10 @@ def open_store(config: Config, devices: DataParallel) -> Store:
 def begin(
     checkpoints: Checkpoints, config: Config, estimator: Estimator,
     tx: optax.GradientTransformation, alpha_S: np.ndarray,
-) -> tuple[TrainState, int, list[str]]:
-    """Return the state to start from, its step, and what to say about it: fresh, with another run's
-    parameters, or the newest checkpoint's.
+) -> tuple[TrainState, int, bool, list[str]]:
+    """Return the state to start from, fresh, with another run's parameters or the newest
+    checkpoint's; its step; whether it is due a validation that it lacks, as where SIGTERM
+    interrupted that; and what to say about it.
     """
     def fresh() -> TrainState:
         return state.create(estimator, tx, alpha_S, seed=config.seed,
@@ -242,7 +237,7 @@ def begin(
         if config.train.init:
             first, notes = finetune.start_from(config.train.init, first)
         check_patterns(config, first.params)
-        return first, 0, notes
+        return first, 0, False, notes
     with undamaged(checkpoints.workdir, latest):
         stored = checkpoints.config(latest)
     changed = check_same_run(stored, config, checkpoints.workdir)
@@ -253,13 +248,15 @@ def begin(
         restored = restored.replace(guide=guide.anew(restored.guide))
         changed = [*changed, "validation is of other songs or windows: its best score starts anew"]
     over = guide.is_over(restored.guide, config)
-    owed = owes_validation(checkpoints, latest, config)
+    owed = (not over and latest <= config.train.steps and is_judged(latest, config)
+            and not checkpoints.scores(latest))
     if over or latest >= config.train.steps and not owed:
         why = ", until no score was better" if over else ""
         note = f"{checkpoints.workdir}: already trained for {latest} steps{why}; nothing to do"
         idle = [f"{change}, which changes nothing any more" for change in changed]
-        return restored, max(latest, config.train.steps), [note, *idle]
-    return restored, latest, [f"going on from step {latest} of {checkpoints.workdir}", *changed]
+        return restored, max(latest, config.train.steps), False, [note, *idle]
+    going_on = f"going on from step {latest} of {checkpoints.workdir}"
+    return restored, latest, owed, [going_on, *changed]
 
 
 def check_patterns(config: Config, params: Any) -> None:

@@ -3,8 +3,10 @@
 Both of the parameters as they are and of their average, where one is kept.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,8 +83,8 @@ class Validation:
                  asked_to_stop: Callable[[], bool] = lambda: False) -> Verdict:
         """Judge a state on the devices and its copy of the host.
 
-        asked_to_stop: asked after each batch and song, as often in every process; raises
-        Interrupted when it says so.
+        asked_to_stop: asked after each batch of windows and each separation of a song, as often in
+        every process; raises Interrupted when it says so.
         """
         def go_on() -> None:
             if asked_to_stop():
@@ -97,11 +99,16 @@ class Validation:
             sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)),
                                np.float32)      # which is what processes exchange
             for first in range(0, len(self.songs), self.devices.processes):
-                place = first + self.devices.process        # a song each
-                if place < len(self.songs):
-                    sdr_KMS[:, place], heard[self.songs[place].name] = self._judged(
-                        self.songs[place], separators)
-                go_on()
+                own = self.songs[first:][self.devices.process:][:1]     # a song each, while any are
+                waves = [self._waves(song) for song in own]
+                for k, separator in enumerate(separators):
+                    for song, (mix_CN, stems_SCN) in zip(own, waves):
+                        estimates = separator(mix_CN, self.config.audio.sample_rate)
+                        sdr_KMS[k, first + self.devices.process] = [
+                            sdr_or_nan(stem_CN, estimate_CN)
+                            for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
+                        heard[song.name] = {"mixture": mix_CN, **estimates}
+                    go_on()
             for name, sdr_MS in zip(candidates, self.devices.add_up(sdr_KMS)):
                 scores[name].update(mean_sdr(sdr_MS, list(self.config.targets)))
         return Verdict(scores, max(scores, key=lambda name: rank(scores[name])), heard)
@@ -109,23 +116,15 @@ class Validation:
     def _losses(self, variables: Variables,
                 go_on: Callable[[], None]) -> dict[str, float | None]:
         """Return the mean losses over the fixed windows."""
-        running = []
+        running: deque = deque()
+        values: list[dict[str, Any]] = []
         for _, batch in self.windows.fixed(self.config.train.validate_windows):
             running.append(self._losses_of(variables, batch))
+            if len(running) > 1:        # one is computed while the one before is read
+                values.append(self.devices.get(running.popleft()))
             go_on()
-        values = [self.devices.get(losses) for losses in running]
+        values.append(self.devices.get(running.popleft()))
         return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
-
-    def _judged(self, song: Record,
-                separators: list[Separator]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return the SDR of the middle of a song, [separators, S], and what was heard of it."""
-        mix_CN, stems_SCN = self._waves(song)
-        sdr_KS = []
-        for separator in separators:
-            estimates = separator(mix_CN, self.config.audio.sample_rate)
-            sdr_KS.append([sdr_or_nan(stem_CN, estimate_CN)
-                           for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())])
-        return np.array(sdr_KS, np.float32), {"mixture": mix_CN, **estimates}
 
     def _waves(self, record: Record) -> tuple[np.ndarray, np.ndarray]:
         """Return mixture [C, N] and targets [S, C, N] of the middle of a song, as the store has it.

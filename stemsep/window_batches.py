@@ -13,7 +13,7 @@ from stemsep.parallel import DataParallel, Program
 from stemsep.stft import Stft
 from stemsep.windows import Windows
 
-MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has a few hundred
+_MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has a few hundred
 _UNCOUNTED = 8          # the same where a device does not count its memory, as a CPU
 _USED = 0.8             # of what is free of it, which is not in one piece
 Tag = TypeVar("Tag")
@@ -46,7 +46,7 @@ class WindowBatches:
         """
         self.windows, self._devices, self._stems = windows, devices, stems
         self._fitted = batch == 0 and devices.free_bytes() is not None
-        self.most = batch or (MOST_WINDOWS if self._fitted else _UNCOUNTED)
+        self.most = batch or (_MOST_WINDOWS if self._fitted else _UNCOUNTED)
         # By the shape of a batch: one for each sample rate and number of channels.
         self._programs: dict[tuple[int, ...], Program] = {}
         self._sizes: dict[tuple[int, ...], int] = {}    # windows of a batch, by their shape

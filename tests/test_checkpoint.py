@@ -116,6 +116,26 @@ def test_the_best_by_sdr_outlives_newer_ones_and_those_without_scores(
     assert saved(tmp_path, config, {6: scores(0.2, None)}).best() == 6
 
 
+def test_a_checkpoint_without_scores_gets_those_that_it_is_owed(
+    config: Config, tmp_path: Path
+) -> None:
+    assert saved(tmp_path, config, {1: None, 2: None}).scores(2) == {}
+    reopened = saved(tmp_path, config, {2: {"loss": 0.5}})
+    assert reopened.scores(2)["loss"] == 0.5 and reopened.steps() == [1, 2]
+    assert saved(tmp_path, config, {2: {"loss": 0.1}}).scores(2)["loss"] == 0.5    # once for all
+
+
+def test_a_save_asks_for_no_notice_to_stop(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only `DataParallel.preemption` does: processes must all ask as often."""
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "jax.experimental.multihost_utils.reached_preemption_sync_point", asked.append)
+    assert saved(tmp_path, config, {1: None, 2: None}).steps() == [1, 2]
+    assert not asked
+
+
 def test_without_scores_the_newest_is_loaded(config: Config, tmp_path: Path) -> None:
     assert saved(tmp_path, config, {1: None, 2: None}).best() == 2
     load(tmp_path)

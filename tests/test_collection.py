@@ -18,16 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import jax
 import numpy as np
 import pytest
 import soundfile
 
-from stemsep import audio, collection, models
+from stemsep import audio, collection
 from stemsep.collection import Manifest, Settings
-from stemsep.config import from_dict, to_dict
 from stemsep.errors import InputError
-from stemsep.estimate import make_estimator
 from stemsep.jobs import Job, plan
 from stemsep.outputs import Form
 from stemsep.separate import separate_songs
@@ -122,18 +119,6 @@ def test_a_line_that_was_cut_is_no_line(tmp_path: Path) -> None:
     failed = separate_songs(separator(), left, Settings(("a run",), str(output)))
     lines = manifest.read_text().splitlines()
     assert failed == 0 and json.loads(lines[-1])["name"] == job.name and len(lines) == 6
-
-
-def test_what_a_network_makes_of_its_parameters_is_no_part_of_a_fingerprint(
-    monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = from_dict({**to_dict(tiny()), "model": {
-        **to_dict(tiny())["model"], "widths": (64, 128)}})
-    variables = make_estimator(config).init(jax.random.key(0), 8)
-    assert models.prepared(make_estimator(config).network, variables)["taps"]
-    found = Separator(config, variables).fingerprint()
-    monkeypatch.setattr(models, "prepared", lambda network, variables: variables)
-    assert found == Separator(config, variables).fingerprint()
 
 
 def test_odd_names_are_known_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

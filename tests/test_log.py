@@ -116,6 +116,19 @@ def test_every_line_goes_to_the_sinks_with_its_group(tmp_path: Path) -> None:
     assert sink.got[-1][0] == "close"
 
 
+def test_a_validation_that_is_owed_is_told_once(tmp_path: Path) -> None:
+    """That of the step it goes on from is dropped; earlier ones, and metrics, stay."""
+    with opened(tmp_path) as first:
+        steps(first, 1, 2)
+        steps(first, 3, 4)
+    whole = records(tmp_path)
+    with log.Log(tmp_path, start=4, owed=True, steps=10, seconds_a_step=1.0, visible=True,
+                 get=lambda metrics: metrics) as second:
+        second.validation(4, {"raw": {"loss": 0.5, "sdr_drums": 3.0}}, best="raw", best_score=3.0)
+    assert records(tmp_path) == whole
+    assert sum("validation_best" in record for record in whole) == 2
+
+
 def test_a_sink_that_fails_is_left_out_and_training_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -182,25 +182,6 @@ def test_fast_network_has_the_plain_networks_gradient(
     assert apart(got, want) < 1e-5
 
 
-@pytest.mark.parametrize("network, widths", [
-    (UNet, (64, 128)), (StridedUNet, (32, 64)), (TfcTdfUNet, (64, 64)), (UNet, (4, 6))])
-def test_prepared_variables_spare_work_and_change_nothing(
-    network: Any, widths: tuple[int, int]
-) -> None:
-    own = network(**SMALL | {"widths": widths})
-    variables = variables_of(own)
-    prepared = models.prepared(own, variables)
-    x_BTFC = draw(0, 2, 13, 21, 2)
-    infer = jax.jit(lambda variables: own.apply(variables, x_BTFC, train=False))
-    assert apart(infer(prepared), infer(variables)) < 1e-6
-    assert bool(prepared["taps"]) == (widths[1] >= 64)
-    if prepared["taps"]:        # they are what counts, and not the kernels
-        silent = {**prepared, "taps": jax.tree.map(jnp.zeros_like, prepared["taps"])}
-        assert apart(infer(silent), infer(variables)) > 0.1
-    plain = own.clone(fast=False)
-    assert models.prepared(plain, variables) is variables
-
-
 @pytest.mark.parametrize("network", NETWORKS)
 def test_dtype_changes_the_computation_and_not_the_parameters(network: Any) -> None:
     full, half = (network(**SMALL | {"bins": 9}, dtype=dtype) for dtype in ("float32", "bfloat16"))

@@ -186,6 +186,8 @@ def test_a_notice_to_one_of_two_processes_interrupts_the_validation_of_both(
     said = trained(NOTICED, str(ROOT / "launch" / "local.sh"), "2")
     assert said.count("stopped by SIGTERM after step 4, which is saved") == 1
     assert saved(tmp_path / "run") == [4]
+    with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
+        assert not checkpoints.scores(4)
     assert "going on from step 4" in trained(PROGRAM)
     with Checkpoints(tmp_path / "run", read_only=True) as checkpoints:
         assert all(checkpoints.scores(step)["sdr"] for step in (4, 8))

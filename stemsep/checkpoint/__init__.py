@@ -36,6 +36,16 @@ __all__ = ["Checkpoints", "best_of", "check_same_run", "flatten", "in_bucket", "
 _TEMPORARY = ".orbax-checkpoint-tmp"  # in the name of what Orbax has not finished
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, which leaves notices to stop to `DataParallel.preemption`: all processes count alike
+    how often they asked, and where it asks with the step, of the first process only, they would
+    not agree any more.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """The checkpoints of a run: the newest `keep` and the best.
 
@@ -79,7 +89,7 @@ class Checkpoints:
             with reachable(self.workdir), readable(self.workdir):
                 if not read_only:
                     (self.workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
-                self._manager = ocp.CheckpointManager(
+                self._manager = _Manager(
                     self.workdir / "checkpoints",
                     options=options,
                     item_handlers={
@@ -126,16 +136,17 @@ class Checkpoints:
 
         scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
         "raw" or "ema", the parameters that they are of. None for a state that was not validated,
-        which is the best only where no other was either. Does nothing for a step that is there,
-        unless it has no scores yet, and in a process that is not the first of its job.
+        which is the best only where no other was either. Does nothing for a step that is there, and
+        in a process that is not the first of its job; but one that is there without scores is
+        replaced by itself with them, and until that is written, which this waits for, the newest is
+        the one before.
         """
         if not self._writes:
             return
         self._settle()
-        if step in self.steps():
-            if scores is None or self.scores(step):
-                return
-            self.delete(step)
+        replaced = step in self.steps()
+        if replaced and (scores is None or self.scores(step)):
+            return
         if self._failed:
             self.say(f"{self._sentence()}; training goes on")
         known = None if scores is None else {
@@ -144,6 +155,8 @@ class Checkpoints:
         }
         self._saving, self._failed = step, None
         with self._noting(step):
+            if replaced:
+                self.delete(step)
             self._manager.save(
                 step,
                 metrics=known,
@@ -154,6 +167,8 @@ class Checkpoints:
                 ),
                 custom_metadata={"versions": _versions()},
             )
+        if replaced:
+            self._settle()
 
     def check(self) -> None:
         """Say if the save that ran in the background has failed; never waits for one."""

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 from stemsep.config import ModelConfig
 from stemsep.errors import InputError
-from stemsep.models.layers import HEAVY, TAPS, prepared
+from stemsep.models.layers import HEAVY
 from stemsep.models.ops import prefer_fast
 from stemsep.models.strided import StridedUNet
 from stemsep.models.tfc_tdf import TfcTdfUNet
 from stemsep.models.unet import UNet
 
-__all__ = ["HEAVY", "NETWORKS", "TAPS", "build", "prefer_fast", "prepared"]
+__all__ = ["HEAVY", "NETWORKS", "build", "prefer_fast"]
 NETWORKS = {"unet": UNet, "strided": StridedUNet, "tfc_tdf": TfcTdfUNet}
 
 

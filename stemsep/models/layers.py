@@ -1,8 +1,6 @@
 """The layers that both networks are made of: parameters around `ops`, and the padding law."""
 
-import functools
 import math
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -13,7 +11,6 @@ from jax.ad_checkpoint import checkpoint_name
 from stemsep.models import ops
 
 HEAVY = "heavy"  # the name of what takes long to compute, which rematerialisation keeps
-TAPS = "taps"  # the collection of what operators make of their kernels, see `prepared`
 _KERNEL_INIT = nn.initializers.he_normal()
 
 
@@ -29,10 +26,8 @@ class Conv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _KERNEL_INIT, shape, jnp.float32)
-        x, kernel = x_BTFC.astype(self.dtype), kernel.astype(self.dtype)
-        taps = _taps(self, ops.conv_taps, kernel)
-        y = ops.conv(x, kernel, fast=self.fast) if taps is None else ops.conv_with(x, taps)
-        return checkpoint_name(y, HEAVY)
+        y_BTFC = ops.conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        return checkpoint_name(y_BTFC, HEAVY)
 
 
 class DownConv(nn.Module):
@@ -63,10 +58,8 @@ class UpConv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (5, 5, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _up_init, shape, jnp.float32)
-        x, kernel = x_BTFC.astype(self.dtype), kernel.astype(self.dtype)
-        taps = _taps(self, ops.up_conv_taps, kernel)
-        y = ops.up_conv(x, kernel, fast=self.fast) if taps is None else ops.up_conv_with(x, taps)
-        y_BTFC = checkpoint_name(y, HEAVY)
+        y_BTFC = ops.up_conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        y_BTFC = checkpoint_name(y_BTFC, HEAVY)
         if not self.use_bias:
             return y_BTFC
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
@@ -165,28 +158,6 @@ class Network(nn.Module):
                 axis_name=self.axis_name, name=name,
             )(x_BTFC)
         return nn.leaky_relu(x, slope) if slope else nn.relu(x)
-
-
-def prepared(network: Network, variables: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the variables with the collection `TAPS`: what the fast operators make of their
-    kernels at every call, made once, for calls that do not train.
-    """
-    return {**variables, TAPS: _all_taps(network, variables)} if network.fast else variables
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _all_taps(network: Network, variables: Mapping[str, Any]) -> Any:
-    # The compiler leaves out all but the taps.
-    x_BTFC = jnp.zeros((1, 1, network.bins, network.channels))
-    return network.apply(variables, x_BTFC, train=False, mutable=[TAPS])[1].get(TAPS, {})
-
-
-def _taps(layer: nn.Module, make: Callable, kernel: jax.Array) -> tuple[jax.Array, ...] | None:
-    """Return what `prepared` kept for a layer, or None; under `prepared` itself, keep it."""
-    if layer.is_mutable_collection(TAPS) and not layer.is_initializing():
-        if (taps := make(kernel)) is not None:
-            layer.put_variable(TAPS, "kernel", taps)
-    return layer.get_variable(TAPS, "kernel")
 
 
 def check_channels(x_BTFC: jax.Array, channels: int) -> None:

@@ -13,8 +13,6 @@ from jax import lax
 from stemsep.models import winograd
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-_PHASES = ((0, 0), (0, 1), (1, 0), (1, 1))  # rows and columns of 2×2 positions
-_MANY_OUTPUTS = 32  # of an up-convolution whose phases are computed one by one
 
 
 def prefer_fast() -> bool:
@@ -64,38 +62,6 @@ def up_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     return _up(x_BTFC, kernel)
 
 
-def conv_taps(kernel: jax.Array) -> tuple[jax.Array, ...] | None:
-    """Return what the fast `conv` makes of its kernel at every call, for `conv_with`; None where
-    that is nothing.
-    """
-    rows, _, inputs, outputs = kernel.shape
-    if rows == 3 and _saves(inputs, outputs, 64, kernel.dtype):
-        return winograd.taps_of(kernel)
-    return None
-
-
-def conv_with(x_BTFC: jax.Array, taps: tuple[jax.Array, ...]) -> jax.Array:
-    """Convolve as `conv` does with the kernel that `conv_taps` was given."""
-    return winograd.convolve(x_BTFC, taps)
-
-
-def up_conv_taps(kernel: jax.Array) -> tuple[jax.Array, ...] | None:
-    """Return what the fast `up_conv` makes of its kernel at every call, for `up_conv_with`; None
-    where that is next to nothing.
-    """
-    return _phases(kernel) if kernel.shape[3] >= _MANY_OUTPUTS else None
-
-
-def up_conv_with(x_BTFC: jax.Array, taps: tuple[jax.Array, ...]) -> jax.Array:
-    """Convolve transposed as `up_conv` does with the kernel that `up_conv_taps` was given."""
-    phases = [
-        lax.conv_general_dilated(
-            x_BTFC, own, (1, 1), ((1, row), (1, column)), dimension_numbers=_NHWC)
-        for own, (row, column) in zip(taps, _PHASES, strict=True)
-    ]
-    return depth_to_space(jnp.concatenate(phases, axis=-1))
-
-
 def max_pool(x_BTFC: jax.Array, *, fast: bool) -> jax.Array:
     """Keep the largest of every 2×2 positions: ``[B, T, F, C]`` to ``[B, ⌊T/2⌋, ⌊F/2⌋, C]``.
 
@@ -126,20 +92,21 @@ def _conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
 
 
-def _saves(inputs: int, outputs: int, least: int, dtype: jnp.dtype) -> bool:
+def _saves(x_BTFC: jax.Array, outputs: int, least: int) -> bool:
     """Say whether Winograd's way saves time: with fewer channels the sums cost more than the
     products that they save, and in half precision they lose too much.
     """
-    return min(inputs, outputs) >= least and dtype == jnp.float32
+    return min(x_BTFC.shape[-1], outputs) >= least and x_BTFC.dtype == jnp.float32
 
 
 def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    taps = conv_taps(kernel)
-    return _conv(x_BTFC, kernel) if taps is None else conv_with(x_BTFC, taps)
+    if _saves(x_BTFC, kernel.shape[3], 64):
+        return winograd.convolve(x_BTFC, kernel)
+    return _conv(x_BTFC, kernel)
 
 
 def _conv3x3_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
-    if _saves(x_BTFC.shape[-1], dy_BTFK.shape[-1], 256, x_BTFC.dtype):
+    if _saves(x_BTFC, dy_BTFK.shape[-1], 256):
         return winograd.kernel_gradient(x_BTFC, dy_BTFK)
     return _taps_gradient(x_BTFC, dy_BTFK, (3, 3), ((1, 1), (1, 1)))
 
@@ -167,21 +134,23 @@ def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     inputs, outputs = kernel.shape[2:]
-    if outputs < _MANY_OUTPUTS:
+    if outputs < 32:
         # Too few to keep a multiplication of matrices busy: one 3×3 convolution makes all phases,
         # although 11 of its 36 taps are zero.
         taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
         taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
         taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs)
         return depth_to_space(_thin_conv(x_BTFC, taps))
-    return up_conv_with(x_BTFC, _phases(kernel))
-
-
-def _phases(kernel: jax.Array) -> tuple[jax.Array, ...]:
-    """Return the kernels of the four phases: an even position sees taps 1 and 3 on its neighbours
-    -1 and 0, an odd one taps 0, 2 and 4 on -1, 0 and 1.
-    """
-    return tuple(kernel[1 - row :: 2, 1 - column :: 2] for row, column in _PHASES)
+    # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
+    # -1, 0 and 1.
+    phases = [
+        lax.conv_general_dilated(
+            x_BTFC, kernel[1 - row :: 2, 1 - column :: 2], (1, 1), ((1, row), (1, column)),
+            dimension_numbers=_NHWC,
+        )
+        for row in (0, 1) for column in (0, 1)
+    ]
+    return depth_to_space(jnp.concatenate(phases, axis=-1))
 
 
 def _thin_conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
