@@ -138,6 +138,17 @@ def test_time_passes_and_pauses(opened: Any) -> None:
     assert in_time(opened) == paused["now"]      # it goes on where it paused
 
 
+def test_sound_that_does_not_start_is_told(opened: Any) -> None:
+    """As where Firefox finds no device; and it is forgotten once the sound starts."""
+    opened.execute_script("""window.resume = AudioContext.prototype.resume;
+        AudioContext.prototype.resume = () => new Promise((done) => { window.found = done; });""")
+    click(opened, ".play")
+    wait(lambda: "does not start" in state(opened)["status"])
+    assert state(opened)["state"] == "loading"
+    opened.execute_script("AudioContext.prototype.resume = window.resume; window.found();")
+    wait(lambda: state(opened)["state"] == "playing" and state(opened)["status"] == "")
+
+
 def test_solo_and_mute_change_gains_alone(opened: Any) -> None:
     play(opened)
     hears(opened, {"mixture"})

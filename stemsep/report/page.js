@@ -4,6 +4,7 @@
 
 const LEAD_S = 0.05; // from the call to the first sample: time to hand all sounds over
 const FADE_S = 0.008; // of a gain: no clicks
+const PATIENCE_MS = 4000; // until it is said that the sound does not start
 let context = null; // one for the page, made by the first click, as browsers ask for
 let current = null; // the track that plays or was played last; the others hold no decoded sound
 
@@ -102,6 +103,9 @@ class Player {
     current = this;
     this.set("loading");
     this.status.textContent = "";
+    const slow = setTimeout(() => { // without a device for sound a browser may wait forever
+      if (this.state === "loading") this.status.textContent = "The sound does not start; is there a device to hear it with?";
+    }, PATIENCE_MS);
     try {
       context = context || new (window.AudioContext || window.webkitAudioContext)();
       await Promise.all([context.resume(), ...this.lanes.filter((lane) => !lane.buffer).map((lane) => lane.load())]);
@@ -109,7 +113,10 @@ class Player {
       this.status.textContent = `This browser cannot play the sound (${error.message}).`;
       if (this.state === "loading") this.set("paused");
       return;
+    } finally {
+      clearTimeout(slow);
     }
+    this.status.textContent = "";
     if (current !== this) this.release(); // another track was started meanwhile
     else if (this.state === "loading") this.start();
   }
