@@ -152,6 +152,12 @@ def test_the_parameters_are_those_that_the_scores_are_of(config: Config, tmp_pat
     jax.tree.map(np.testing.assert_array_equal, load(tmp_path / "none")[1]["params"], made.params)
 
 
+def test_loading_is_quiet(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A notebook shows what Orbax would say of a run that it only reads."""
+    load(trained)
+    assert not [record for record in caplog.records if record.name == "absl"]
+
+
 def test_load_needs_no_config(trained: Path) -> None:
     stored, _ = load(trained)
     again = from_dict(json.loads((trained / "config.json").read_text()))

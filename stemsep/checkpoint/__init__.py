@@ -23,7 +23,9 @@ from stemsep import __version__
 from stemsep import config as configs
 from stemsep import provenance, selection
 from stemsep.checkpoint import exported, fit
-from stemsep.checkpoint.faults import late_writes_unsaid, reachable, readable, refusal, undamaged
+from stemsep.checkpoint.faults import (
+    late_writes_unsaid, looking_unsaid, reachable, readable, refusal, undamaged
+)
 from stemsep.checkpoint.folder import alone, folder, in_bucket, local
 from stemsep.checkpoint.resuming import check_same_run, flatten
 from stemsep.config import Config
@@ -74,6 +76,17 @@ class Checkpoints:
             ocp.options.MultiprocessingOptions(
                 primary_host=process, active_processes={process},
                 barrier_sync_key_prefix=f"process{process}"))
+        with ExitStack() as stack:
+            if self._writes:
+                stack.enter_context(alone(self.workdir))
+            stack.enter_context(late_writes_unsaid())
+            with looking_unsaid(), reachable(self.workdir), readable(self.workdir):
+                self._manager = self._opened(keep, own, create=not read_only)
+            self._lock = stack.pop_all()
+
+    def _opened(self, keep: int, own: ocp.options.MultiprocessingOptions, *,
+                create: bool) -> ocp.CheckpointManager:
+        """Return Orbax's manager of the run's folder, which is made first when it is to be."""
         options = ocp.CheckpointManagerOptions(
             best_fn=_negative_loss,  # only so that Orbax keeps the scores
             preservation_policy=_NewestAndBest(keep),
@@ -82,23 +95,17 @@ class Checkpoints:
             cleanup_tmp_directories=self._writes,
             multiprocessing_options=own,
         )
-        with ExitStack() as stack:
-            if self._writes:
-                stack.enter_context(alone(self.workdir))
-            stack.enter_context(late_writes_unsaid())
-            with reachable(self.workdir), readable(self.workdir):
-                if not read_only:
-                    (self.workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
-                self._manager = _Manager(
-                    self.workdir / "checkpoints",
-                    options=options,
-                    item_handlers={
-                        "model": ocp.StandardCheckpointHandler(multiprocessing_options=own),
-                        "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=own),
-                        "config": ocp.JsonCheckpointHandler(multiprocessing_options=own),
-                    },
-                )
-            self._lock = stack.pop_all()
+        if create:
+            (self.workdir / "checkpoints").mkdir(parents=True, exist_ok=True)
+        return _Manager(
+            self.workdir / "checkpoints",
+            options=options,
+            item_handlers={
+                "model": ocp.StandardCheckpointHandler(multiprocessing_options=own),
+                "optimiser": ocp.StandardCheckpointHandler(multiprocessing_options=own),
+                "config": ocp.JsonCheckpointHandler(multiprocessing_options=own),
+            },
+        )
 
     def __enter__(self) -> "Checkpoints":
         return self

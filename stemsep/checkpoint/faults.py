@@ -1,5 +1,6 @@
 """What goes wrong with checkpoints, in words: disks and buckets that refuse, damaged files."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,21 @@ def late_writes_unsaid() -> Iterator[None]:
     finally:
         if sys.unraisablehook is hook:
             sys.unraisablehook = before
+
+
+@contextmanager
+def looking_unsaid() -> Iterator[None]:
+    """Keep Orbax from warning, once a load, that a run is only looked at."""
+    logger = logging.getLogger("absl")
+
+    def wanted(record: logging.LogRecord) -> bool:
+        return "read_only=True" not in record.msg and "is read only" not in record.msg
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 @contextmanager
