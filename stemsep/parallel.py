@@ -25,6 +25,11 @@ from stemsep.errors import InputError
 
 AXIS = "data"
 
+# Versions of jaxlib in which a CPU's Fourier transform hands its parts to the threads that it runs
+# on itself: several at a time wait for each other for ever. The guard against it that 0.10.2 and
+# 0.11.0 have is told of in github.com/openxla/xla/issues/46345.
+HANGING = ("0.11.1", "0.11.2")
+
 # The most TFLOP/s of a device by the beginning of its kind, dense: (bfloat16, float32). Of GPUs
 # from the data sheets of NVIDIA (H100, H200, A100, L4, T4, V100; theirs with sparsity, halved),
 # where float32 is what JAX computes it with unless told otherwise: TF32 from Ampere on. None where
@@ -171,6 +176,7 @@ class DataParallel:
         """devices: all, unless given. local: this process's only, which then works by itself.
 
         That is mapped by shard_map where there are several processes: pmap would wait for all.
+        Raises InputError for a CPU and a jaxlib that would hang there.
         """
         self.mapping = "shard_map" if local and jax.process_count() > 1 else mapping
         self.devices = devices or (jax.local_devices() if local else jax.devices())
@@ -178,6 +184,12 @@ class DataParallel:
         self.size = len(self.devices)
         mine = [d for d in self.devices if d.process_index == self.process]
         self.local_size = len(mine)
+        if self.are_the_host and jaxlib.__version__ in HANGING:
+            raise InputError(
+                f"jaxlib {jaxlib.__version__} hangs on a CPU when Fourier transforms are computed "
+                "at the same time; install another one: pip install 'jax>=0.10.2,<0.12,!=0.11.1,"
+                "!=0.11.2'"
+            )
         # pmap speaks of this process's devices, shard_map of everybody's.
         self._mesh = Mesh(np.array(mine if mapping == "pmap" else self.devices), (AXIS,))
 

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from stemsep import parallel
+from stemsep.errors import InputError
 from tests.runs import ROOT
 
 _FAULTS = """
@@ -43,3 +45,10 @@ def test_memory_given_back_is_not_cleared_anew_by_the_system() -> None:
     before, within, after = map(int, done.stdout.split())
     assert min(before, after) >= 10 * 64
     assert within < min(before, after) / 10
+
+
+def test_a_jaxlib_that_hangs_on_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    parallel.DataParallel()
+    monkeypatch.setattr(parallel.jaxlib, "__version__", parallel.HANGING[0])
+    with pytest.raises(InputError, match="jaxlib 0.11.1 hangs on a CPU .* install another one"):
+        parallel.DataParallel()
