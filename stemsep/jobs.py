@@ -39,10 +39,11 @@ def plan(arguments: Iterable[str | Path], output: str | Path) -> list[Job]:
             songs.setdefault(key, (source, name))
     jobs, taken = [], set()
     for source, name in songs.values():
+        # What is left of ...wav is no name.
+        short = () if name.stem in (".", "..") else (name.with_name(name.stem),)
         numbered = (name.with_name(f"{name.stem} ({n})") for n in range(2, len(songs) + 2))
-        free = next(free for free in (name.with_suffix(""), name, *numbered)
-                    if str(free).casefold() not in taken    # some disks ignore case
-                    and free.name not in ("", ".", ".."))   # what is left of ...wav
+        free = next(free for free in (*short, name, *numbered)
+                    if str(free).casefold() not in taken)   # some disks ignore case
         taken.add(str(free).casefold())
         jobs.append(Job(source, free.as_posix()))
     return jobs
