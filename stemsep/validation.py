@@ -3,7 +3,6 @@
 Both of the parameters as they are and of their average, where one is kept.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -99,12 +98,14 @@ class Validation:
             sdr_KMS = np.zeros((len(candidates), len(self.songs), len(self.config.targets)),
                                np.float32)      # which is what processes exchange
             for first in range(0, len(self.songs), self.devices.processes):
-                own = self.songs[first:][self.devices.process:][:1]     # a song each, while any are
-                waves = [self._waves(song) for song in own]
+                place = first + self.devices.process    # a song each, while any are left
+                song = self.songs[place] if place < len(self.songs) else None
+                if song is not None:
+                    mix_CN, stems_SCN = self._waves(song)
                 for k, separator in enumerate(separators):
-                    for song, (mix_CN, stems_SCN) in zip(own, waves):
+                    if song is not None:
                         estimates = separator(mix_CN, self.config.audio.sample_rate)
-                        sdr_KMS[k, first + self.devices.process] = [
+                        sdr_KMS[k, place] = [
                             sdr_or_nan(stem_CN, estimate_CN)
                             for stem_CN, estimate_CN in zip(stems_SCN, estimates.values())]
                         heard[song.name] = {"mixture": mix_CN, **estimates}
@@ -116,14 +117,13 @@ class Validation:
     def _losses(self, variables: Variables,
                 go_on: Callable[[], None]) -> dict[str, float | None]:
         """Return the mean losses over the fixed windows."""
-        running: deque = deque()
+        running: list[Any] = []
         values: list[dict[str, Any]] = []
         for _, batch in self.windows.fixed(self.config.train.validate_windows):
-            running.append(self._losses_of(variables, batch))
-            if len(running) > 1:        # one is computed while the one before is read
-                values.append(self.devices.get(running.popleft()))
+            before, running = running, [self._losses_of(variables, batch)]
+            values += map(self.devices.get, before)     # while this one is computed
             go_on()
-        values.append(self.devices.get(running.popleft()))
+        values += map(self.devices.get, running)
         return {name: float(np.mean([value[name] for value in values])) for name in values[0]}
 
     def _waves(self, record: Record) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from stemsep.parallel import DataParallel, Program
 from stemsep.stft import Stft
 from stemsep.windows import Windows
 
-_MOST_WINDOWS = 64       # of a batch, where as many as fit are wanted; a song has a few hundred
+_MOST_WINDOWS = 64      # of a batch, where as many as fit are wanted; a song has a few hundred
 _UNCOUNTED = 8          # the same where a device does not count its memory, as a CPU
 _USED = 0.8             # of what is free of it, which is not in one piece
 Tag = TypeVar("Tag")
