@@ -14,7 +14,12 @@ if [ $# -lt 2 ]; then
 fi
 count=$1
 shift
-port=${PORT:-$((20000 + RANDOM % 20000))}
+# A port that nobody listens on, below those that the system hands out by itself (Linux: from 32768).
+listened() { (: < "/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port=${PORT:-$((20000 + RANDOM % 12000))}
+while [ -z "${PORT:-}" ] && listened "$port"; do
+    port=$((20000 + RANDOM % 12000))
+done
 export STEMSEP_COORDINATOR="127.0.0.1:$port" STEMSEP_PROCESSES="$count"
 export XLA_FLAGS="${XLA_FLAGS:-} --xla_force_host_platform_device_count=${DEVICES:-1}"
 # The GPUs to share out: those that CUDA_VISIBLE_DEVICES names, or all.
