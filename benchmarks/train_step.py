@@ -164,7 +164,7 @@ def make_inference(network: Any, variables: Any, x_BTFC: jax.Array) -> tuple[Cal
     """Return step(state) -> (state, output); its state is the parameters, which stay as they are.
     """
     def step(state: Any) -> Any:
-        return state, network.apply(state, x_BTFC, train=False)
+        return state, models.infer(network, state, x_BTFC)
 
     return step, variables
 

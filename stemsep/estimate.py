@@ -54,7 +54,7 @@ class Estimator:
         scale: factor that brings the mixture's magnitudes to those of training, where its STFT has
         another length.
         """
-        output = self.network.apply(variables, self.features(mix_BTFC, scale), train=False)
+        output = models.infer(self.network, variables, self.features(mix_BTFC, scale))
         return self.stems_of(output, mix_BTFC, scale)
 
     def shared(
@@ -64,7 +64,7 @@ class Estimator:
         channel sees their mean. Not for the estimate "direct", whose magnitudes are of one channel.
         """
         mean = self.features(mix_BTFC.mean(-1, keepdims=True), scale)
-        return self.stems_of(self.network.apply(variables, mean, train=False), mix_BTFC, scale)
+        return self.stems_of(models.infer(self.network, variables, mean), mix_BTFC, scale)
 
     def train(
         self, variables: Variables, mix_BTFC: jax.Array, *, dropout: jax.Array, windows: jax.Array

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import timer
 from stemsep import models
 from stemsep.config import ModelConfig
 from stemsep.models import ops
@@ -180,6 +181,30 @@ def test_fast_network_has_the_plain_networks_gradient(
     params = jax.tree.map(lambda leaf: leaf + 0.3 * draw(3, *leaf.shape), variables["params"])
     got, want = outcomes(params, variables["batch_stats"])
     assert apart(got, want) < 1e-5
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("batch, few", [(6, 3), (6, 4), (5, 4), (6, 99)])
+def test_output_is_the_same_few_windows_at_a_time(
+    network: Any, batch: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network(**SMALL)
+    variables, x_BTFC = variables_of(net), draw(0, batch, 16, 21, 2)
+    want = net.apply(variables, x_BTFC, train=False)
+    monkeypatch.setattr(models, "_AT_ONCE", few * 16 * 21 * 4)
+    assert apart(models.infer(net, variables, x_BTFC), want) < 2e-6
+
+
+def test_memory_of_inference_does_not_grow_with_the_batch() -> None:
+    net = UNet(channels=1, outputs=2, bins=64, widths=(32, 64))
+    variables = variables_of(net, bins=64)
+
+    def taken(batch: int) -> int:
+        x_BTFC = jax.ShapeDtypeStruct((batch, 512, 64, 1), jnp.float32)
+        step = jax.jit(lambda x_BTFC: models.infer(net, variables, x_BTFC))
+        return timer.program_bytes(step.lower(x_BTFC).compile())
+
+    assert taken(24) < 1.2 * taken(3)      # eight times without
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -1,8 +1,9 @@
-"""The networks: ``build(config)`` chooses one by its name."""
+"""The networks: ``build(config)`` chooses one by its name, ``infer`` is its output."""
 
 from typing import Any
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from stemsep.config import ModelConfig
@@ -13,8 +14,9 @@ from stemsep.models.strided import StridedUNet
 from stemsep.models.tfc_tdf import TfcTdfUNet
 from stemsep.models.unet import UNet
 
-__all__ = ["HEAVY", "NETWORKS", "build", "prefer_fast"]
+__all__ = ["HEAVY", "NETWORKS", "build", "infer", "prefer_fast"]
 NETWORKS = {"unet": UNet, "strided": StridedUNet, "tfc_tdf": TfcTdfUNet}
+_AT_ONCE = 15 << 18  # values of a layer at the full resolution, 15 MiB: more fall out of the caches
 
 
 def build(
@@ -36,3 +38,21 @@ def build(
         bin_affine=config.bin_affine, dtype=jnp.dtype(config.dtype), axis_name=axis_name,
         fast=prefer_fast(), **own,
     )
+
+
+def infer(network: Any, variables: Any, x_BTFC: jax.Array) -> jax.Array:
+    """Return the network's output out of training, ``[B, T, F, outputs]``.
+
+    On CPU large windows go through a few at a time: what lies between takes less memory, and more
+    of it stays in the caches.
+    """
+    def apply(x_BTFC: jax.Array) -> jax.Array:
+        return network.apply(variables, x_BTFC, train=False)
+
+    batch, *window = x_BTFC.shape
+    few = max(1, _AT_ONCE // (window[0] * window[1] * network.widths[0]))
+    if not network.fast or few >= batch:
+        return apply(x_BTFC)
+    few = next(n for n in range(few, 0, -1) if batch % n == 0)
+    y_PBTFK = jax.lax.map(apply, x_BTFC.reshape(-1, few, *window))
+    return y_PBTFK.reshape(batch, *y_PBTFK.shape[2:])
