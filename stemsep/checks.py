@@ -122,12 +122,21 @@ def check_audio(config: Any) -> None:
             "of it"
         )
     for name, limit in (("gain_db", 200), ("mixup_db", 200), ("width", 10)):
-        low, high = getattr(config.augment, name)
-        if not -limit <= low <= high <= limit:
-            raise InputError(
-                f"config.augment.{name}: {low} to {high} is no range; give the lower first, both "
-                f"within ±{limit}"
-            )
+        check_range(getattr(config.augment, name), limit, f"config.augment.{name}")
+    for stem, decibels in config.augment.highs_db.items():
+        if stem not in config.stems:
+            raise InputError(unknown("config.augment.highs_db names stem", stem, config.stems))
+        check_range(decibels, 60, f"config.augment.highs_db: {stem!r}")
+
+
+def check_range(ends: Any, limit: float, field: str) -> None:
+    """Check that something is a range of numbers within ±limit."""
+    numbers = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(
+        isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
+    if not numbers or not -limit <= ends[0] <= ends[1] <= limit:
+        shown = f"{ends[0]} to {ends[1]}" if numbers else repr(ends)
+        raise InputError(f"{field}: {shown} is no range; give two numbers, the lower first, both "
+                         f"within ±{limit}")
 
 
 def check_variation(config: Any) -> None:

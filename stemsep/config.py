@@ -83,6 +83,9 @@ class AugmentConfig(Section):
     gain_db: tuple[float, float] = (-8.0, 6.0)
     equalise_db: float = 0.0  # of a random equaliser a stem, up or down
     tilt_db: float = 0.0  # of a slope from the lowest to the highest bin, up or down
+    # Stem -> range of what lies above 1.4 kHz, in dB, as {"bass": (0.0, 9.0)}; from 700 Hz on it
+    # rises. For what real stems have more of than those of training, or less.
+    highs_db: dict = field(default_factory=dict)
     polarity: float = 0.0  # share of stems whose sign is turned
     swap: float = 0.0  # share of stereo stems whose channels are swapped
     width: tuple[float, float] = (1.0, 1.0)  # range of a stem's stereo width; below 0: swapped

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 
 from stemsep import guide, losses, parallel, selection
-from stemsep.augment import augment
+from stemsep.augment import augment, highs
 from stemsep.config import Config
 from stemsep.estimate import Estimator, Variables
 from stemsep.losses import Loss, energy_weights
@@ -78,13 +78,13 @@ def make_gradient(
     """Return gradient(state, stems, windows) of the mean loss of windows, float16 [B, S, T, C, F,
     2], that have these places in the global batch, int [B].
     """
-    loss_fn, places = make_loss(config), members(config)
+    loss_fn, places, highs_2SF = make_loss(config), members(config), highs(config)
 
     def gradient(train_state: TrainState, stems: jax.Array, windows: jax.Array) -> Gradient:
         key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
         drop_key, augment_key = jax.random.split(key)
         keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
-        stems_BSTFC = augment(keys_B, complex_stems(stems), config.augment)
+        stems_BSTFC = augment(keys_B, complex_stems(stems), config.augment, highs_2SF)
         mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, places)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:

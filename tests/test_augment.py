@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from stemsep.augment import EQ_POINTS, augment
+from stemsep.augment import EQ_POINTS, augment, highs
 from stemsep.bands import triangles
-from stemsep.config import AugmentConfig
+from stemsep.config import AugmentConfig, Config
 from stemsep.steps import mixed
 
 
@@ -72,6 +72,24 @@ def test_tilts_are_lines_over_the_logarithm_of_frequency() -> None:
     assert 5 < np.abs(ends_BS).max() <= 6.001
     axis_F = np.log1p(np.arange(257)) / np.log(257)
     np.testing.assert_allclose(decibels_BSF, ends_BS[..., None] * (axis_F - 0.5), atol=1e-3)
+
+
+def test_highs_of_a_stem_are_within_its_range_and_all_below_stays() -> None:
+    config = Config()
+    config.data.targets = {"drums": ["drums"], "bass": ["bass"], "others": "rest"}
+    config.audio.sample_rate, config.audio.n_fft, config.audio.hop = 22400, 64, 16   # 350 Hz a bin
+    config.augment = AugmentConfig(**FLAT, highs_db={"bass": (-2.0, 8.0), "rest": (3.0, 3.0)})
+    keys_B = jax.random.split(jax.random.key(0), 200)
+    stems = jnp.ones((200, 3, 4, 33, 1), jnp.complex64)
+    changed = augment(keys_B, stems, config.augment, highs(config.check()))
+    decibels_BSF = 20 * np.log10(np.abs(changed))[:, :, 0, :, 0]
+    np.testing.assert_allclose(decibels_BSF[:, :, :3], 0, atol=1e-4)    # up to 700 Hz
+    drums_BF, bass_BF, rest_BF = np.moveaxis(decibels_BSF[..., 4:], 1, 0)
+    np.testing.assert_allclose(drums_BF, 0, atol=1e-4)
+    np.testing.assert_allclose(rest_BF, 3, atol=1e-4)
+    np.testing.assert_allclose(bass_BF, np.broadcast_to(bass_BF[:, :1], bass_BF.shape), atol=1e-4)
+    assert -2 <= bass_BF.min() < -1.5 and 7.5 < bass_BF.max() <= 8
+    np.testing.assert_allclose(decibels_BSF[:, 1, 3], np.log2(1.5) * bass_BF[:, 0], atol=1e-4)
 
 
 def test_signs_are_turned_for_the_share_of_stems() -> None:

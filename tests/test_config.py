@@ -98,6 +98,19 @@ def test_contradictions_are_named(path: str) -> None:
         config.check()
 
 
+@pytest.mark.parametrize("highs_db, sentence", [
+    ({"dums": (0.0, 3.0)}, "highs_db names stem 'dums'; did you mean 'drums'"),
+    ({"drums": (3.0, 0.0)}, "highs_db: 'drums': 3.0 to 0.0 is no range; give two numbers"),
+    ({"drums": 3.0}, "highs_db: 'drums': 3.0 is no range"),
+    ({"rest": (0.0, float("nan"))}, "is no range"),
+])
+def test_wrong_highs(highs_db: dict, sentence: str) -> None:
+    config = Config()
+    config.augment.highs_db = highs_db
+    with pytest.raises(InputError, match=sentence):
+        config.check()
+
+
 @pytest.mark.parametrize(
     "targets, sentence",
     [
