@@ -27,6 +27,7 @@ import soundfile
 from absl import flags
 
 from benchmarks import timer
+from benchmarks.contestants import SHARED, Contestant
 from stemsep import collection, command, parallel, stages
 from stemsep.collection import Settings
 from stemsep.config import Config, from_dict, to_dict
@@ -65,12 +66,17 @@ def compare(config: Config, folder: Path, *, song_s: float, peers: list[str], re
     """Time ours and the peers' separation of one file in turns; write a line each."""
     song = write_song(folder / "song.flac", config, song_s)
     times = stages.Times()
-    calls = {"stemsep": make_ours(config, song, folder / "ours", times),
-             **make_peers(config, song, folder / "theirs", peers)}
-    for call in calls.values():     # compiled, and the caches are warm
-        call()
-    times.seconds.clear()
-    seconds = timer.take_turns(calls, repeats=repeats, warmup=0)
+    others = make_peers(config, song, folder / "theirs", peers)
+    calls: dict[str, Callable[[], Any]] = {
+        "stemsep": make_ours(config, song, folder / "ours", times), **others}
+    try:
+        for call in calls.values():     # compiled, and the caches are warm
+            call()
+        times.seconds.clear()
+        seconds = timer.take_turns(calls, repeats=repeats, warmup=0)
+    finally:
+        for other in others.values():
+            other.close()
     packages = {"torch", *(PEERS[who] for who in calls if who != "stemsep")}
     facts = timer.machine("jax", "jaxlib", "flax", *sorted(packages))
     for who, taken in seconds.items():
@@ -142,31 +148,38 @@ def make_ours(config: Config, song: Path, output: Path,
 
 
 def make_peers(config: Config, song: Path, output: Path,
-               peers: list[str]) -> dict[str, Callable[[], None]]:
-    """Return the calls of the peers that are installed; say which are not."""
-    calls: dict[str, Callable[[], None]] = {}
+               peers: list[str]) -> dict[str, Contestant]:
+    """Return the peers that are installed, each in a process of its own; say which are not."""
+    found: dict[str, Contestant] = {}
     for peer in peers:
         if not all(map(importlib.util.find_spec, ("torch", PEERS[peer]))):
             print(f"{peer} is not installed: left out")
             continue
-        threads = len(os.sched_getaffinity(0))
-        output.mkdir(exist_ok=True)
-        if peer == "open_unmix":
-            from benchmarks.peers import open_unmix  # only now: its framework may be missing
-
-            unmix = open_unmix.make_separate(tuple(config.targets), threads=threads)
-            calls[peer] = functools.partial(unmix, song, output)
-            continue
         model = config.model
-        if model.name not in ("unet", "strided") or model.features != "magnitude" or (
-                model.bands or model.bins or model.estimate == "complex"):
+        known = model.name in ("unet", "strided") and model.features == "magnitude" and not (
+            model.bands or model.bins or model.estimate == "complex")
+        if peer != "open_unmix" and not known:
             raise InputError(f"--peers {peer}: has the networks unet and strided on magnitudes of "
                              "all bins; use --config configs/drums.py")
-        from benchmarks.peers import torch_separate
+        output.mkdir(exist_ok=True)
+        found[peer] = Contestant(make_peer, peer, to_dict(config), song, output,
+                                 environment=SHARED)
+    return found
 
-        separate = torch_separate.make_separate(config, threads=threads)
-        calls[peer] = functools.partial(separate, song, output)
-    return calls
+
+def make_peer(peer: str, config: dict[str, Any], song: Path,
+              output: Path) -> tuple[Callable[[], None], dict[str, Any]]:
+    """Return a call that separates the file as a peer does, and no facts."""
+    threads = len(os.sched_getaffinity(0))
+    if peer == "open_unmix":
+        from benchmarks.peers import open_unmix  # only now: its framework may be missing
+
+        unmix = open_unmix.make_separate(tuple(from_dict(config).targets), threads=threads)
+        return functools.partial(unmix, song, output), {}
+    from benchmarks.peers import torch_separate
+
+    separate = torch_separate.make_separate(from_dict(config), threads=threads)
+    return functools.partial(separate, song, output), {}
 
 
 def define_flags() -> None:

@@ -43,7 +43,7 @@ VARIATIONS: dict[str, dict[str, Any]] = {
     "dynamic weights": {"loss.balance": "dynamic", "loss.balance_steps": 20},
     "all augmentation": {"augment.mixup": 0.2, "augment.polarity": 0.5, "augment.tilt_db": 3.0,
                          "augment.drop": 0.1, "augment.mask_time": 0.1,
-                         "augment.mask_frequency": 0.1},
+                         "augment.mask_frequency": 0.1, "augment.highs_db": {"rest": (0.0, 9.0)}},
 }
 
 

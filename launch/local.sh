@@ -14,7 +14,7 @@ if [ $# -lt 2 ]; then
 fi
 count=$1
 shift
-# A port that nobody listens on, below those that the system hands out by itself (Linux: from 32768).
+# A port that nobody listens on now, below those that the system hands out by itself (Linux: from 32768).
 listened() { (: < "/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 port=${PORT:-$((20000 + RANDOM % 12000))}
 while [ -z "${PORT:-}" ] && listened "$port"; do

@@ -16,17 +16,17 @@ _HIGHS_HZ = 700     # where they begin; an octave above they have their whole ga
 EQ_POINTS = 6  # where a random equaliser is set, evenly on a logarithmic frequency axis
 
 
-def augment(keys_B: jax.Array, stems_BSTFC: jax.Array, config: AugmentConfig,
+def augment(keys_B: jax.Array, stems_BSTFC: jax.Array, config: AugmentConfig, *,
             highs_2SF: np.ndarray | None = None) -> jax.Array:
-    """Give each stem of each window a gain, an equaliser, a sign and, in stereo, a width of its
-    own; silence some stems, and a stretch of time and of frequency in all stems of a window.
+    """Give each stem of each window a gain, an equaliser, highs, a sign and, in stereo, a width of
+    its own; silence some stems, and a stretch of time and of frequency in all stems of a window.
 
     Shares and ranges are config's, see there. keys_B: one key a window, so that a window is
     augmented alike on any number of devices. highs_2SF: see `highs`.
     """
     if stems_BSTFC.shape[-1] == 2:
         stems_BSTFC = widen(keys_B, swap(keys_B, stems_BSTFC, config), config)
-    factors_BSF = factors(keys_B, stems_BSTFC.shape, config, highs_2SF)
+    factors_BSF = factors(keys_B, stems_BSTFC.shape, config, highs_2SF=highs_2SF)
     stems_BSTFC = stems_BSTFC * factors_BSF[:, :, None, :, None]
     if config.mask_time or config.mask_frequency:
         kept_BTF = kept(keys_B, stems_BSTFC.shape, config)
@@ -46,7 +46,7 @@ def highs(config: Config) -> np.ndarray | None:
     return (ranges_S2.T[:, :, None] * share_F).astype(np.float32)
 
 
-def factors(keys_B: jax.Array, shape: tuple[int, ...], config: AugmentConfig,
+def factors(keys_B: jax.Array, shape: tuple[int, ...], config: AugmentConfig, *,
             highs_2SF: np.ndarray | None = None) -> jax.Array:
     """Return what each stem is multiplied by, float32 [B, S, F]: gain, equaliser, tilt, highs,
     sign, and 0 for a silenced stem.

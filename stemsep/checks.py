@@ -108,6 +108,7 @@ def check(config: Any) -> None:
     check_audio(config)
     check_variation(config)
     check_targets(config)
+    check_highs(config)
     check_model(config)
     check_loss(config)
     check_optim(config)
@@ -123,9 +124,14 @@ def check_audio(config: Any) -> None:
         )
     for name, limit in (("gain_db", 200), ("mixup_db", 200), ("width", 10)):
         check_range(getattr(config.augment, name), limit, f"config.augment.{name}")
+
+
+def check_highs(config: Any) -> None:
+    """Check the highs of stems that augmentation changes, after the targets."""
     for stem, decibels in config.augment.highs_db.items():
         if stem not in config.stems:
-            raise InputError(unknown("config.augment.highs_db names stem", stem, config.stems))
+            raise InputError(unknown("config.augment.highs_db names stem", str(stem),
+                                     config.stems))
         check_range(decibels, 60, f"config.augment.highs_db: {stem!r}")
 
 

@@ -128,7 +128,7 @@ def prepare(*, accelerators: bool = True) -> None:
 @contextmanager
 def memory_kept() -> Iterator[None]:
     """Let this process keep the memory that it gives back, after `prepare`, where the C library is
-    GNU's. What it keeps at the end, up to 1 GiB, is there for what comes then.
+    GNU's. What it keeps at the end is there for what comes then.
 
     A program of XLA takes its memory at every call and gives it back after it. By default such
     large pieces return to the system, which clears every page when it lends them anew: on CPU a

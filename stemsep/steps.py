@@ -84,7 +84,8 @@ def make_gradient(
         key = jax.random.fold_in(jax.random.key(config.seed), train_state.step)
         drop_key, augment_key = jax.random.split(key)
         keys_B = jax.vmap(lambda i: jax.random.fold_in(augment_key, i))(windows)
-        stems_BSTFC = augment(keys_B, complex_stems(stems), config.augment, highs_2SF)
+        stems_BSTFC = augment(keys_B, complex_stems(stems), config.augment,
+                              highs_2SF=highs_2SF)
         mix_BTFC, targets_BSTFC = mixed(stems_BSTFC, places)
 
         def loss_of(params: Any) -> tuple[jax.Array, Any]:
@@ -119,7 +120,7 @@ def accumulated(
 
         shapes = jax.eval_shape(gradient, train_state, *[x[0] for x in divided])
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-        # XLA runs what is in a loop on a CPU on one core, ten times more slowly.
+        # In a loop XLA computes gradients on one core of a CPU, ten times more slowly.
         unroll = parts if prefer_fast() else 1
         total, _ = jax.lax.scan(add, nothing, divided, unroll=unroll)
         return jax.tree.map(lambda x: x / parts, total)

@@ -81,7 +81,7 @@ def test_highs_of_a_stem_are_within_its_range_and_all_below_stays() -> None:
     config.augment = AugmentConfig(**FLAT, highs_db={"bass": (-2.0, 8.0), "rest": (3.0, 3.0)})
     keys_B = jax.random.split(jax.random.key(0), 200)
     stems = jnp.ones((200, 3, 4, 33, 1), jnp.complex64)
-    changed = augment(keys_B, stems, config.augment, highs(config.check()))
+    changed = augment(keys_B, stems, config.augment, highs_2SF=highs(config.check()))
     decibels_BSF = 20 * np.log10(np.abs(changed))[:, :, 0, :, 0]
     np.testing.assert_allclose(decibels_BSF[:, :, :3], 0, atol=1e-4)    # up to 700 Hz
     drums_BF, bass_BF, rest_BF = np.moveaxis(decibels_BSF[..., 4:], 1, 0)

@@ -21,6 +21,7 @@ from stemsep.checkpoint import Checkpoints
 from stemsep.checkpoint import __main__ as command
 from stemsep.checkpoint import best_of, exported, load
 from stemsep.checkpoint.folder import folder, local
+from stemsep.checkpoint.resuming import check_same_run
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
@@ -73,6 +74,16 @@ def edited(change: Callable[[dict], Any]) -> Callable[[Config], dict]:
         change(values)
         return values
     return other
+
+
+def test_changed_settings_of_single_stems_are_told(tmp_path: Path) -> None:
+    stored, given = Config(), Config()
+    given.augment.highs_db = {"drums": (0.0, 3.0)}
+    stored.augment.highs_db = json.loads(json.dumps(given.augment.highs_db))
+    assert check_same_run(stored, given, tmp_path) == []
+    given.augment.highs_db = {}
+    assert check_same_run(stored, given, tmp_path) == [
+        "config.augment.highs_db was [['drums', [0.0, 3.0]]], is []"]
 
 
 @pytest.mark.parametrize("scores, best", [

@@ -36,6 +36,16 @@ def local(gpus: str, processes: int = 1, *, flags: str = "") -> list[str]:
     return [line.removeprefix("flags ") for line in said.splitlines()]
 
 
+def test_processes_meet_at_a_port_that_nothing_else_is_given() -> None:
+    tell = ("sh", "-c", 'echo "$STEMSEP_COORDINATOR"')
+    said = run("launch/local.sh", "2", *tell, CUDA_VISIBLE_DEVICES="").split()
+    host, port = said[0].split(":")
+    assert said == [f"{host}:{port}"] * 2 and host == "127.0.0.1"
+    assert 20000 <= int(port) < 32000
+    assert run("launch/local.sh", "1", *tell, CUDA_VISIBLE_DEVICES="", PORT="4321") == (
+        "127.0.0.1:4321\n")
+
+
 def test_several_gpus_get_the_flags_and_nothing_else_does() -> None:
     assert [SCHEDULER in flags for flags in local("0,1")] == [True]
     assert [SCHEDULER in flags for flags in local("0,1,2,3", 2)] == [True, True]

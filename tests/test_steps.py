@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stemsep import guide, optim, train
+from stemsep import guide, optim, state, train
 from stemsep.checkpoint import Checkpoints
 from stemsep.config import Config, OptimConfig, from_dict, to_dict
 from stemsep.errors import InputError
+from stemsep.estimate import make_estimator
 from stemsep.losses import LOSSES
+from stemsep.steps import make_gradient
 from tests import runs
 from tests.test_train import PROGRAM, ROOT, arrays, lines, run
 
@@ -36,6 +38,29 @@ def apart(got: dict[str, np.ndarray], want: dict[str, np.ndarray]) -> float:
     assert names and got.keys() == want.keys()
     return max(float(np.linalg.norm(got[name] - want[name]) / np.linalg.norm(want[name]))
                for name in names if np.linalg.norm(want[name]))
+
+
+def test_what_is_trained_with_has_the_highs_of_the_configuration(config: Config) -> None:
+    """Of what lies below them the gradient stays as it is."""
+    audio = config.audio
+    shape = (2, len(config.stems), 8, audio.channels, audio.n_fft // 2 + 1, 2)
+    stems = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    low = stems.copy()
+    low[..., audio.n_fft * 700 // audio.sample_rate + 1:, :] = 0
+
+    def gradient(stems: np.ndarray, highs_db: dict[str, tuple[float, float]]) -> Any:
+        values = to_dict(config)
+        values["augment"]["highs_db"] = highs_db
+        c = from_dict(values)
+        estimator = make_estimator(c)
+        first = state.create(estimator, optim.make(c.optim, 10), np.ones(len(c.targets)), seed=0,
+                             frames=8, ema=False)
+        found, _, _ = jax.jit(make_gradient(estimator, c))(first, stems, jnp.arange(2))
+        return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(found)])
+
+    more = {config.stems[0]: (3.0, 9.0)}
+    assert np.abs(gradient(stems, more) - gradient(stems, {})).max() > 1e-5
+    np.testing.assert_allclose(gradient(low, more), gradient(low, {}), atol=1e-7)
 
 
 @pytest.mark.parametrize("mapping", ["pmap", "shard_map"])

@@ -16,6 +16,8 @@ FIXED = (
     "model.features", "model.bins", "model.bands", "model.bin_affine", "model.norm", "model.power",
     "model.consistency",
 )
+# Settings by names of the user's: they are compared whole, with their order.
+_PAIRS = ("augment.highs_db", "data.targets", "data.weights", "optim.lr_factors", "loss.terms")
 
 
 def check_same_run(stored: Config, given: Config, workdir: Path) -> list[str]:
@@ -42,14 +44,14 @@ def _kind(name: str) -> str:
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings as {"optim.lr": ...}; targets and weights are pairs, as their order
-    counts, and lists stand for tuples.
+    """Return nested settings as {"optim.lr": ...}; those of `_PAIRS` are lists of pairs, and lists
+    stand for tuples.
     """
     flat: dict[str, Any] = {}
     for name, value in values.items():
         path = prefix + name
-        if path in ("data.targets", "data.weights", "optim.lr_factors", "loss.terms"):
-            flat[path] = [[target, stems] for target, stems in value.items()]
+        if path in _PAIRS:
+            flat[path] = json.loads(json.dumps(list(value.items())))
         elif isinstance(value, dict):
             flat.update(flatten(value, path + "."))
         else:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from stemsep.config import ModelConfig
 from stemsep.errors import InputError
-from stemsep.models.layers import HEAVY
+from stemsep.models.layers import HEAVY, Network
 from stemsep.models.ops import prefer_fast
 from stemsep.models.strided import StridedUNet
 from stemsep.models.tfc_tdf import TfcTdfUNet
@@ -16,7 +16,7 @@ from stemsep.models.unet import UNet
 
 __all__ = ["HEAVY", "NETWORKS", "build", "infer", "prefer_fast"]
 NETWORKS = {"unet": UNet, "strided": StridedUNet, "tfc_tdf": TfcTdfUNet}
-_AT_ONCE = 15 << 18  # values of a layer at the full resolution, 15 MiB: more fall out of the caches
+_AT_ONCE = 15 << 18  # values of the largest layer, 15 MiB: more of them fall out of the caches
 
 
 def build(
@@ -50,9 +50,12 @@ def infer(network: Any, variables: Any, x_BTFC: jax.Array) -> jax.Array:
         return network.apply(variables, x_BTFC, train=False)
 
     batch, *window = x_BTFC.shape
-    few = max(1, _AT_ONCE // (window[0] * window[1] * network.widths[0]))
-    if not network.fast or few >= batch:
+    if not isinstance(network, Network) or not network.fast:
         return apply(x_BTFC)
-    few = next(n for n in range(few, 0, -1) if batch % n == 0)
-    y_PBTFK = jax.lax.map(apply, x_BTFC.reshape(-1, few, *window))
-    return y_PBTFK.reshape(batch, *y_PBTFK.shape[2:])
+    parts = -(-batch // max(1, _AT_ONCE // network.largest(*window[:2])))
+    if parts == 1:
+        return apply(x_BTFC)
+    few = -(-batch // parts)
+    padded = jnp.pad(x_BTFC, ((0, parts * few - batch), *[(0, 0)] * 3))
+    y_PBTFK = jax.lax.map(apply, padded.reshape(parts, few, *window))
+    return y_PBTFK.reshape(-1, *y_PBTFK.shape[2:])[:batch]

@@ -143,6 +143,12 @@ class Network(nn.Module):
     axis_name: str | None = None
     fast: bool = True
 
+    stride = 1      # of the first level
+
+    def largest(self, frames: int, bins: int) -> int:
+        """Return how many values a window of such a size has in the largest layer."""
+        return self.widths[0] * -(-frames // self.stride) * -(-bins // self.stride)
+
     def normalised(
         self, x_BTFC: jax.Array, *, train: bool, name: str, slope: float = 0.0
     ) -> jax.Array:

@@ -27,6 +27,7 @@ class StridedUNet(Network):
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.5
+    stride = 2
 
     @nn.compact
     def __call__(

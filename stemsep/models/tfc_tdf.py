@@ -39,6 +39,7 @@ class TfcTdfUNet(Network):
     blocks: int = 1
     bottleneck: int = 4
     dropout: float = 0.3
+    stride = 2
 
     @nn.compact
     def __call__(
