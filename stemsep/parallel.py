@@ -24,6 +24,7 @@ from stemsep import flops
 from stemsep.errors import InputError
 
 AXIS = "data"
+_MALLOC_TRIM = 1 << 30      # bytes free at the end of the heap from which on they are given back
 
 # Versions of jaxlib in which a CPU's Fourier transform hands its parts to the threads that it runs
 # on itself: several at a time wait for each other for ever. The guard against it that 0.10.2 and
@@ -99,7 +100,7 @@ def prepare(*, accelerators: bool = True) -> None:
         jax.config.update("jax_platforms", "cpu")
     # What threads keep for themselves, `memory_kept` does not reach. Pieces of up to 32 MiB stay
     # with the process when they are given back, as there all do.
-    _malloc(arena_max=1, mmap_threshold=1 << 25, trim_threshold=1 << 30)
+    _malloc(arena_max=1, mmap_threshold=1 << 25, trim_threshold=_MALLOC_TRIM)
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     version = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
     flags = os.environ.get("XLA_FLAGS", "")
@@ -139,11 +140,12 @@ def memory_kept() -> Iterator[None]:
     try:
         yield
     finally:
-        _malloc(mmap_max=1 << 16, trim_threshold=1 << 30)
+        _malloc(mmap_max=1 << 16, trim_threshold=_MALLOC_TRIM)     # as before: its default, ours
 
 
 def _malloc(**options: int) -> None:
-    """Set options of GNU's malloc, where it is there: mallopt(3)."""
+    """Set options of GNU's malloc, where it is there: mallopt(3); the numbers are its malloc.h's.
+    """
     numbers = {"trim_threshold": -1, "mmap_threshold": -3, "mmap_max": -4, "arena_max": -8}
     try:
         mallopt = ctypes.CDLL(None).mallopt
