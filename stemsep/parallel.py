@@ -24,7 +24,7 @@ from stemsep import flops
 from stemsep.errors import InputError
 
 AXIS = "data"
-_MALLOC_TRIM = 1 << 30      # bytes free at the end of the heap from which on they are given back
+_MALLOC_TRIM = 1 << 26      # bytes free at the end of the heap from which on they are given back
 
 # Versions of jaxlib in which a CPU's Fourier transform hands its parts to the threads that it runs
 # on itself: several at a time wait for each other for ever. The guard against it that 0.10.2 and

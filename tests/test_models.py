@@ -1,5 +1,6 @@
 """The networks: their size, their shapes, and that fast operators change nothing but the time."""
 
+import collections
 from typing import Any, Callable
 
 import flax.linen as nn
@@ -94,6 +95,20 @@ def test_fast_unstrided_convolutions_equal_the_plain_ones(
 
     got, want = both(draw(0, *size, channels[0]), draw(1, taps, taps, *channels))
     assert apart(got, want) < 2e-6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("operator, parts, shape", [
+    (ops.conv, ops.conv_parts, (3, 3, 64, 70)), (ops.conv, ops.conv_parts, (3, 3, 5, 4)),
+    (ops.conv, ops.conv_parts, (1, 1, 9, 4)), (ops.up_conv, ops.up_conv_parts, (5, 5, 9, 33)),
+    (ops.up_conv, ops.up_conv_parts, (5, 5, 9, 4)),
+])
+def test_what_is_made_of_a_kernel_alone_stands_for_it(
+    operator: Any, parts: Any, shape: tuple[int, ...], dtype: str
+) -> None:
+    x_BTFC, kernel = (draw(i, *s).astype(dtype) for i, s in enumerate([(2, 7, 5, shape[2]), shape]))
+    got, want = (operator(x_BTFC, k, fast=True) for k in (parts(kernel), kernel))
+    np.testing.assert_array_equal(got, want)
 
 
 def test_plain_up_conv_is_flax_conv_transpose() -> None:
@@ -192,6 +207,21 @@ def test_output_is_the_same_few_windows_at_a_time(
     variables, x_BTFC = variables_of(net), draw(0, batch, 16, 21, 2)
     want = net.apply(variables, x_BTFC, train=False)
     monkeypatch.setattr(models, "_AT_ONCE", few * net.largest(16, 21))
+    assert apart(models.infer(net, variables, x_BTFC), want) < 2e-6
+
+
+def test_what_is_made_of_kernels_alone_is_made_once_for_all_windows(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = UNet(channels=1, outputs=2, bins=16, widths=(64, 96))
+    variables, x_BTFC = variables_of(net, bins=16), draw(0, 4, 8, 16, 1)
+    want = net.apply(variables, x_BTFC, train=False)
+    monkeypatch.setattr(models, "_AT_ONCE", net.largest(8, 16))
+    program = jax.make_jaxpr(lambda v, x: models.infer(net, v, x))(variables, x_BTFC)
+    (loop,) = [step for step in program.eqns if step.primitive.name == "scan"]
+    given = collections.Counter(v.aval.shape for v in loop.invars)      # type: ignore[attr-defined]
+    assert given[3, 1, 64, 96] == given[3, 1, 96, 96] == given[3, 1, 128, 64] == 4
+    assert not given[3, 3, 64, 96] and not given[5, 5, 96, 64] and given[2, 3, 96, 64]
     assert apart(models.infer(net, variables, x_BTFC), want) < 2e-6
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from stemsep.config import ModelConfig
 from stemsep.errors import InputError
-from stemsep.models.layers import HEAVY, Network
+from stemsep.models.layers import HEAVY, PREPARED, Network
 from stemsep.models.ops import prefer_fast
 from stemsep.models.strided import StridedUNet
 from stemsep.models.tfc_tdf import TfcTdfUNet
@@ -44,10 +44,13 @@ def infer(network: Any, variables: Any, x_BTFC: jax.Array) -> jax.Array:
     """Return the network's output out of training, ``[B, T, F, outputs]``.
 
     On CPU large windows go through a few at a time: what lies between takes less memory, and more
-    of it stays in the caches.
+    of it stays in the caches. What the operators make of their kernels alone is made once for all.
     """
     def apply(x_BTFC: jax.Array) -> jax.Array:
         return network.apply(variables, x_BTFC, train=False)
+
+    def apply_prepared(x_BTFC: jax.Array) -> jax.Array:
+        return network.apply({**variables, **prepared}, x_BTFC, train=False)
 
     batch, *window = x_BTFC.shape
     if not isinstance(network, Network) or not network.fast:
@@ -56,6 +59,8 @@ def infer(network: Any, variables: Any, x_BTFC: jax.Array) -> jax.Array:
     if parts == 1:
         return apply(x_BTFC)
     few = -(-batch // parts)
+    # Under jit the output, which nobody asks for here, is not computed.
+    _, prepared = network.apply(variables, x_BTFC[:1], train=False, mutable=[PREPARED])
     padded = jnp.pad(x_BTFC, ((0, parts * few - batch), *[(0, 0)] * 3))
-    y_PBTFK = jax.lax.map(apply, padded.reshape(parts, few, *window))
+    y_PBTFK = jax.lax.map(apply_prepared, padded.reshape(parts, few, *window))
     return y_PBTFK.reshape(-1, *y_PBTFK.shape[2:])[:batch]

@@ -1,7 +1,7 @@
 """The layers that both networks are made of: parameters around `ops`, and the padding law."""
 
 import math
-from typing import Any
+from typing import Any, Callable
 
 import flax.linen as nn
 import jax
@@ -11,6 +11,7 @@ from jax.ad_checkpoint import checkpoint_name
 from stemsep.models import ops
 
 HEAVY = "heavy"  # the name of what takes long to compute, which rematerialisation keeps
+PREPARED = "prepared"  # the collection of what the operators make of the kernels alone
 _KERNEL_INIT = nn.initializers.he_normal()
 
 
@@ -26,7 +27,8 @@ class Conv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (self.size, self.size, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _KERNEL_INIT, shape, jnp.float32)
-        y_BTFC = ops.conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        made = _prepared(self, kernel.astype(self.dtype), ops.conv_parts)
+        y_BTFC = ops.conv(x_BTFC.astype(self.dtype), made, fast=self.fast)
         return checkpoint_name(y_BTFC, HEAVY)
 
 
@@ -58,7 +60,8 @@ class UpConv(nn.Module):
     def __call__(self, x_BTFC: jax.Array) -> jax.Array:
         shape = (5, 5, x_BTFC.shape[-1], self.features)
         kernel = self.param("kernel", _up_init, shape, jnp.float32)
-        y_BTFC = ops.up_conv(x_BTFC.astype(self.dtype), kernel.astype(self.dtype), fast=self.fast)
+        made = _prepared(self, kernel.astype(self.dtype), ops.up_conv_parts)
+        y_BTFC = ops.up_conv(x_BTFC.astype(self.dtype), made, fast=self.fast)
         y_BTFC = checkpoint_name(y_BTFC, HEAVY)
         if not self.use_bias:
             return y_BTFC
@@ -186,6 +189,16 @@ def pad_to_multiple(x_BTFC: jax.Array, multiple: int) -> jax.Array:
     """Append zeros until frames and bins are multiples of ``multiple``."""
     _, frames, bins, _ = x_BTFC.shape
     return jnp.pad(x_BTFC, ((0, 0), (0, -frames % multiple), (0, -bins % multiple), (0, 0)))
+
+
+def _prepared(module: nn.Module, kernel: jax.Array,
+              parts: Callable[[jax.Array], tuple[jax.Array, ...]]) -> ops.Kernel:
+    """Return what was made of the kernel alone, where the collection `PREPARED` has it, otherwise
+    the kernel. Where that collection is mutable, it is made and put there.
+    """
+    if module.is_mutable_collection(PREPARED) and not module.is_initializing():
+        module.put_variable(PREPARED, "kernel", parts(kernel))
+    return module.get_variable(PREPARED, "kernel", kernel)
 
 
 def _up_init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:

@@ -12,6 +12,7 @@ from jax import lax
 
 from stemsep.models import winograd
 
+Kernel = jax.Array | tuple[jax.Array, ...]  # or what was made of it alone, see `conv_parts`
 _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
@@ -24,17 +25,17 @@ def prefer_fast() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
+def conv(x_BTFC: jax.Array, kernel: Kernel, *, fast: bool) -> jax.Array:
     """Convolve with a 3×3 or 1×1 kernel, stride 1 and "SAME" zero padding.
 
     Fast: one of 1×1 is a multiplication of matrices; one of 3×3 of many channels has fewer
     products, and the gradient of its kernel is arranged in longer vectors.
     """
+    if isinstance(kernel, tuple):
+        return _conv_of_parts(x_BTFC, kernel)
     if not fast:
         return _conv(x_BTFC, kernel)
-    if kernel.shape[0] == 1:
-        return jnp.einsum("btfc,ck->btfk", x_BTFC, kernel[0, 0])
-    return _conv3x3(x_BTFC, kernel)
+    return _conv3x3(x_BTFC, kernel) if kernel.shape[0] == 3 else _conv_of_parts(x_BTFC, (kernel,))
 
 
 def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
@@ -50,16 +51,41 @@ def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     return _down(jnp.pad(x_BTFC, first), kernel)
 
 
-def up_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
+def up_conv(x_BTFC: jax.Array, kernel: Kernel, *, fast: bool) -> jax.Array:
     """Convolve transposed with a 5×5 kernel, stride 2 and "SAME" padding.
 
     Maps ``[B, T, F, C]`` to ``[B, 2T, 2F, K]``, as
     ``lax.conv_transpose(..., transpose_kernel=False)`` does. Fast: every second tap of the kernel
     meets zeros, so each of the four phases of the output is a small convolution of its own.
     """
+    if isinstance(kernel, tuple):
+        return _up_of_parts(x_BTFC, kernel)
     if not fast:
         return lax.conv_transpose(x_BTFC, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
     return _up(x_BTFC, kernel)
+
+
+def conv_parts(kernel: jax.Array) -> tuple[jax.Array, ...]:
+    """Return what the fast `conv` makes of its kernel alone, which it takes in the kernel's place:
+    what is used often out of training need be made only once.
+    """
+    if kernel.shape[0] == 3 and _saves(kernel.shape[2:], kernel.dtype, least=64):
+        return winograd.taps(kernel)
+    return (kernel,)
+
+
+def up_conv_parts(kernel: jax.Array) -> tuple[jax.Array, ...]:
+    """Return what the fast `up_conv` makes of its kernel alone, as `conv_parts` does."""
+    inputs, outputs = kernel.shape[2:]
+    if outputs < 32:
+        # Too few to keep a multiplication of matrices busy: one 3×3 convolution makes all phases,
+        # although 11 of its 36 taps are zero.
+        taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
+        taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
+        return (taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs),)
+    # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
+    # -1, 0 and 1.
+    return tuple(kernel[1 - row :: 2, 1 - column :: 2] for row in (0, 1) for column in (0, 1))
 
 
 def max_pool(x_BTFC: jax.Array, *, fast: bool) -> jax.Array:
@@ -92,21 +118,28 @@ def _conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
 
 
-def _saves(x_BTFC: jax.Array, outputs: int, least: int) -> bool:
+def _saves(channels: tuple[int, ...], dtype: jnp.dtype, *, least: int) -> bool:
     """Say whether Winograd's way saves time: with fewer channels the sums cost more than the
     products that they save, and in half precision they lose too much.
     """
-    return min(x_BTFC.shape[-1], outputs) >= least and x_BTFC.dtype == jnp.float32
+    return min(channels) >= least and dtype == jnp.float32
 
 
-def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    if _saves(x_BTFC, kernel.shape[3], 64):
-        return winograd.convolve(x_BTFC, kernel)
+def _conv_of_parts(x_BTFC: jax.Array, parts: tuple[jax.Array, ...]) -> jax.Array:
+    if len(parts) > 1:
+        return winograd.convolve(x_BTFC, parts)
+    (kernel,) = parts
+    if kernel.shape[0] == 1:
+        return jnp.einsum("btfc,ck->btfk", x_BTFC, kernel[0, 0])
     return _conv(x_BTFC, kernel)
 
 
+def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
+    return _conv_of_parts(x_BTFC, conv_parts(kernel))
+
+
 def _conv3x3_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
-    if _saves(x_BTFC, dy_BTFK.shape[-1], 256):
+    if _saves((x_BTFC.shape[-1], dy_BTFK.shape[-1]), x_BTFC.dtype, least=256):
         return winograd.kernel_gradient(x_BTFC, dy_BTFK)
     return _taps_gradient(x_BTFC, dy_BTFK, (3, 3), ((1, 1), (1, 1)))
 
@@ -133,22 +166,18 @@ def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    inputs, outputs = kernel.shape[2:]
-    if outputs < 32:
-        # Too few to keep a multiplication of matrices busy: one 3×3 convolution makes all phases,
-        # although 11 of its 36 taps are zero.
-        taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
-        taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
-        taps = taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs)
-        return depth_to_space(_thin_conv(x_BTFC, taps))
-    # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
-    # -1, 0 and 1.
+    return _up_of_parts(x_BTFC, up_conv_parts(kernel))
+
+
+def _up_of_parts(x_BTFC: jax.Array, parts: tuple[jax.Array, ...]) -> jax.Array:
+    if len(parts) == 1:
+        return depth_to_space(_thin_conv(x_BTFC, parts[0]))
     phases = [
         lax.conv_general_dilated(
-            x_BTFC, kernel[1 - row :: 2, 1 - column :: 2], (1, 1), ((1, row), (1, column)),
+            x_BTFC, part, (1, 1), ((1, part.shape[0] - 2), (1, part.shape[1] - 2)),
             dimension_numbers=_NHWC,
         )
-        for row in (0, 1) for column in (0, 1)
+        for part in parts
     ]
     return depth_to_space(jnp.concatenate(phases, axis=-1))
 

@@ -11,26 +11,32 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def convolve(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Return the convolution; linear in both arguments."""
+def convolve(x_BTFC: jax.Array, taps: tuple[jax.Array, ...]) -> jax.Array:
+    """Return the convolution with the kernel that has these `taps`; linear in both arguments."""
     batch, frames, bins, _ = x_BTFC.shape
-    outputs = kernel.shape[3]
+    outputs = taps[0].shape[3]
     even = jnp.pad(x_BTFC, ((0, 0), (0, 0), (0, bins % 2), (0, 0)))
     a, b, c, d = (
         lax.conv_general_dilated(
-            x, taps, (1, 1), ((1, 1), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+            x, tap, (1, 1), ((1, 1), (0, 0)), dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
-        for x, taps in zip(_inputs(even), _taps(kernel), strict=True)
+        for x, tap in zip(_inputs(even), taps, strict=True)
     )
     pairs = jnp.stack([a + b + c, b - c - d], axis=3)
     return pairs.reshape(batch, frames, -1, outputs)[:, :, :bins]
+
+
+def taps(kernel: jax.Array) -> tuple[jax.Array, ...]:
+    """Return what the four sums of inputs are multiplied by, each ``[3, 1, in, out]``."""
+    left, middle, right = kernel[:, 0:1], kernel[:, 1:2], kernel[:, 2:3]
+    return left, (left + middle + right) / 2, (left - middle + right) / 2, right
 
 
 def kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
     """Return the gradient of the kernel from the input and the output's gradient."""
     shape = (3, 3, x_BTFC.shape[-1], dy_BTFK.shape[-1])
     empty = jnp.zeros(shape, x_BTFC.dtype)
-    return jax.linear_transpose(lambda kernel: convolve(x_BTFC, kernel), empty)(dy_BTFK)[0]
+    return jax.linear_transpose(lambda kernel: convolve(x_BTFC, taps(kernel)), empty)(dy_BTFK)[0]
 
 
 def _inputs(x_BTFC: jax.Array) -> tuple[jax.Array, ...]:
@@ -41,9 +47,3 @@ def _inputs(x_BTFC: jax.Array) -> tuple[jax.Array, ...]:
     before = jnp.pad(second, ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
     after = jnp.pad(first, ((0, 0), (0, 0), (0, 1), (0, 0)))[:, :, 1:]
     return before - second, first + second, second - first, first - after
-
-
-def _taps(kernel: jax.Array) -> tuple[jax.Array, ...]:
-    """Return what the four sums are multiplied by, each ``[3, 1, in, out]``."""
-    left, middle, right = kernel[:, 0:1], kernel[:, 1:2], kernel[:, 2:3]
-    return left, (left + middle + right) / 2, (left - middle + right) / 2, right
