@@ -29,7 +29,7 @@ from absl import flags
 from benchmarks import timer
 from benchmarks.collectives import MACHINES, collectives
 from benchmarks.contestants import SHARED, Contestant
-from stemsep import command, optim, parallel, state
+from stemsep import command, flops, optim, parallel, state
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
@@ -104,7 +104,7 @@ def predict(config: Config, facts: dict[str, Any], window_flops: float, *, batch
             output: str) -> None:
     """Write a line for each machine on paper, with so many windows a device."""
     for name, machine in MACHINES.items():
-        peak = parallel.peak_tflops(machine.kind, config.model.dtype)
+        peak = flops.peak_tflops(machine.kind, config.model.dtype)
         assert peak is not None         # for the types: the kinds are known
         step_s = batch * window_flops / (share * peak * 1e12)
         timer.write(output, {

@@ -10,7 +10,8 @@ from typing import Any, Callable, Mapping
 import jax
 from absl import flags
 
-from stemsep import command, parallel, provenance
+from stemsep import command, memory, provenance
+from stemsep.flops import peak_tflops
 
 # The threads of one framework may spin for a while after their work: let them come to rest first.
 _REST_S = 0.25
@@ -71,7 +72,7 @@ def compared(
 def work(flops: float, seconds: float, dtype: str, *, devices: int = 1) -> dict[str, float]:
     """Return TFLOP/s, and their share of the most of so many devices, where that is known."""
     tflops = flops / seconds / 1e12
-    peak = parallel.peak_tflops(jax.devices()[0].device_kind, dtype)
+    peak = peak_tflops(jax.devices()[0].device_kind, dtype)
     return {"tflops_per_s": tflops,
             **({"share_of_peak": tflops / peak / devices} if peak else {})}
 
@@ -85,7 +86,7 @@ def waiting(step: Callable[..., Any], *arguments: Any, kept: bool = True) -> Cal
     held = list(arguments)
 
     def call() -> None:
-        with parallel.memory_kept() if kept else contextlib.nullcontext():
+        with memory.kept() if kept else contextlib.nullcontext():
             held[0], *rest = step(*held)
             jax.block_until_ready((held[0], rest))
 

@@ -1,4 +1,5 @@
-"""The floating point operations of a function, counted from what it does and not by a compiler.
+"""The floating point operations of a function, counted from what it does and not by a compiler, and
+how many of them devices do in a second.
 
 A compiler's own count takes the body of a loop once, however often it runs, and convolutions that
 it leaves to a library not at all.
@@ -10,6 +11,33 @@ from typing import Any
 
 import jax
 
+# The most TFLOP/s of a device by the beginning of its kind, dense: (bfloat16, float32). Of GPUs
+# from the data sheets of NVIDIA (H100, H200, A100, L4, T4, V100; theirs with sparsity, halved),
+# where float32 is what JAX computes it with unless told otherwise: TF32 from Ampere on. None where
+# it has no such units. Of TPUs from cloud.google.com/tpu/docs (a page each of v2 to v6e), a core of
+# v2 and v3, where two make a chip; float32 is multiplied in one pass of bfloat16 there.
+PEAK_TFLOPS: dict[str, tuple[float | None, float]] = {
+    "NVIDIA H200 NVL": (835.5, 417.5),
+    "NVIDIA H200": (989.5, 494.5),
+    "NVIDIA H100 NVL": (835.5, 417.5),
+    "NVIDIA H100 PCIe": (756.5, 378.0),
+    "NVIDIA H100": (989.5, 494.5),
+    "NVIDIA A100": (312.0, 156.0),
+    "NVIDIA L4": (121.0, 60.0),
+    "Tesla T4": (None, 8.1),
+    "Tesla V100-PCIE": (None, 14.0),
+    "Tesla V100": (None, 15.7),
+    "TPU v2": (22.5, 22.5),
+    "TPU v3": (61.5, 61.5),
+    "TPU v4": (275.0, 275.0),
+    "TPU v5 lite": (197.0, 197.0),
+    "TPU v5e": (197.0, 197.0),
+    "TPU v5": (459.0, 459.0),
+    "TPU v5p": (459.0, 459.0),
+    "TPU v6 lite": (918.0, 918.0),
+    "TPU v6e": (918.0, 918.0),
+}
+
 
 def count(function: Callable, *arguments: Any) -> float:
     """Return the operations of the matrix products and convolutions in `function(*arguments)`, an
@@ -19,6 +47,20 @@ def count(function: Callable, *arguments: Any) -> float:
     once, of branches the longest.
     """
     return _total(jax.make_jaxpr(function)(*arguments).jaxpr)
+
+
+def peak_tflops(kind: str, dtype: str) -> float | None:
+    """Return the most TFLOP/s of a device of a kind in "bfloat16" or "float32", or None where it is
+    not known, as of a CPU or a part of a GPU.
+    """
+    if "MIG" in kind:
+        return None
+    for known, peaks in PEAK_TFLOPS.items():
+        rest = kind.removeprefix(known)
+        # "NVIDIA L40S" is no L4, "TPU v4 lite" no v4; after the name come memory and socket.
+        if kind.startswith(known) and not rest[:1].isalnum() and not rest.startswith(" lite"):
+            return peaks[dtype == "float32"]
+    return None
 
 
 def _total(jaxpr: Any) -> float:

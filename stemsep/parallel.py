@@ -4,7 +4,6 @@ A step is written for one device; its only collectives are means over the axis `
 `DataParallel` maps it over all devices, with the state replicated and the batch split.
 """
 
-import ctypes
 import itertools
 import os
 import signal
@@ -20,57 +19,15 @@ import jaxlib
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from stemsep import flops
+from stemsep import flops, memory
 from stemsep.errors import InputError
 
 AXIS = "data"
-_MALLOC_TRIM = 1 << 26      # bytes free at the end of the heap from which on they are given back
 
 # Versions of jaxlib in which a CPU's Fourier transform hands its parts to the threads that it runs
 # on itself: several at a time wait for each other for ever. The guard against it that 0.10.2 and
 # 0.11.0 have is told of in github.com/openxla/xla/issues/46345.
 HANGING = ("0.11.1", "0.11.2")
-
-# The most TFLOP/s of a device by the beginning of its kind, dense: (bfloat16, float32). Of GPUs
-# from the data sheets of NVIDIA (H100, H200, A100, L4, T4, V100; theirs with sparsity, halved),
-# where float32 is what JAX computes it with unless told otherwise: TF32 from Ampere on. None where
-# it has no such units. Of TPUs from cloud.google.com/tpu/docs (a page each of v2 to v6e), a core of
-# v2 and v3, where two make a chip; float32 is multiplied in one pass of bfloat16 there.
-PEAK_TFLOPS: dict[str, tuple[float | None, float]] = {
-    "NVIDIA H200 NVL": (835.5, 417.5),
-    "NVIDIA H200": (989.5, 494.5),
-    "NVIDIA H100 NVL": (835.5, 417.5),
-    "NVIDIA H100 PCIe": (756.5, 378.0),
-    "NVIDIA H100": (989.5, 494.5),
-    "NVIDIA A100": (312.0, 156.0),
-    "NVIDIA L4": (121.0, 60.0),
-    "Tesla T4": (None, 8.1),
-    "Tesla V100-PCIE": (None, 14.0),
-    "Tesla V100": (None, 15.7),
-    "TPU v2": (22.5, 22.5),
-    "TPU v3": (61.5, 61.5),
-    "TPU v4": (275.0, 275.0),
-    "TPU v5 lite": (197.0, 197.0),
-    "TPU v5e": (197.0, 197.0),
-    "TPU v5": (459.0, 459.0),
-    "TPU v5p": (459.0, 459.0),
-    "TPU v6 lite": (918.0, 918.0),
-    "TPU v6e": (918.0, 918.0),
-}
-
-
-def peak_tflops(kind: str, dtype: str) -> float | None:
-    """Return the most TFLOP/s of a device of a kind in "bfloat16" or "float32", or None where it is
-    not known, as of a CPU or a part of a GPU.
-    """
-    if "MIG" in kind:
-        return None
-    for known, peaks in PEAK_TFLOPS.items():
-        rest = kind.removeprefix(known)
-        # "NVIDIA L40S" is no L4, "TPU v4 lite" no v4; after the name come memory and socket.
-        if kind.startswith(known) and not rest[:1].isalnum() and not rest.startswith(" lite"):
-            return peaks[dtype == "float32"]
-    return None
 
 
 @dataclass(frozen=True)
@@ -98,9 +55,7 @@ def prepare(*, accelerators: bool = True) -> None:
     """
     if not accelerators:
         jax.config.update("jax_platforms", "cpu")
-    # What threads keep for themselves, `memory_kept` does not reach. Pieces of up to 32 MiB stay
-    # with the process when they are given back, as there all do.
-    _malloc(arena_max=1, mmap_threshold=1 << 25, trim_threshold=_MALLOC_TRIM)
+    memory.prepare()
     flag = "--xla_cpu_experimental_ynn_fusion_type"
     version = tuple(int(part) for part in jaxlib.__version__.split(".")[:2])
     flags = os.environ.get("XLA_FLAGS", "")
@@ -124,35 +79,6 @@ def prepare(*, accelerators: bool = True) -> None:
         jax.distributed.initialize(os.environ["STEMSEP_COORDINATOR"], count, own)
     elif os.environ.get("STEMSEP_CLUSTER") == "auto":
         jax.distributed.initialize()
-
-
-@contextmanager
-def memory_kept() -> Iterator[None]:
-    """Let this process keep the memory that it gives back, after `prepare`, where the C library is
-    GNU's. What it keeps at the end is there for what comes then.
-
-    A program of XLA takes its memory at every call and gives it back after it. By default such
-    large pieces return to the system, which clears every page when it lends them anew: on CPU a
-    fifth of the time of a step. For calls that all take the same: pieces of many sizes would leave
-    holes that the next large one does not fit into.
-    """
-    _malloc(mmap_max=0, trim_threshold=-1)
-    try:
-        yield
-    finally:
-        _malloc(mmap_max=1 << 16, trim_threshold=_MALLOC_TRIM)     # as before: its default, ours
-
-
-def _malloc(**options: int) -> None:
-    """Set options of GNU's malloc, where it is there: mallopt(3); the numbers are its malloc.h's.
-    """
-    numbers = {"trim_threshold": -1, "mmap_threshold": -3, "mmap_max": -4, "arena_max": -8}
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return
-    for name, value in options.items():
-        mallopt(numbers[name], value)
 
 
 def one_process(command: str) -> None:
@@ -301,7 +227,7 @@ class DataParallel:
 
     def peak_tflops(self, dtype: str) -> float | None:
         """Return the most TFLOP/s of all devices in "bfloat16" or "float32", or None."""
-        one = peak_tflops(self.devices[0].device_kind, dtype)
+        one = flops.peak_tflops(self.devices[0].device_kind, dtype)
         return one and one * self.size
 
     def memory_bytes(self) -> int | None:

@@ -11,8 +11,8 @@ import optax
 from absl import flags
 
 from stemsep import (
-    command, datasets, finetune, guide, optim, parallel, preprocess, selection, sinks, state,
-    stored, summary, tracing
+    command, datasets, finetune, guide, memory, optim, parallel, preprocess, selection, sinks,
+    state, stored, summary, tracing
 )
 from stemsep.batches import Batches
 from stemsep.checkpoint import Checkpoints, check_same_run, in_bucket, local, undamaged
@@ -90,7 +90,7 @@ def train(
                 step_fn = devices.compiled(step_fn, train_state, batches.example())
                 summary.begin(log, workdir, config, batches, validation.windows, devices,
                               train_state, alpha_S, step_fn, start=start)
-            with parallel.memory_kept():
+            with memory.kept():
                 done, stopped = loop(train_state, start, step_fn, batches, validation, checkpoints,
                                      log, trace, asked_to_stop, owed=owed)
     if stopped:

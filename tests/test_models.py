@@ -219,7 +219,7 @@ def test_what_is_made_of_kernels_alone_is_made_once_for_all_windows(
     monkeypatch.setattr(models, "_AT_ONCE", net.largest(8, 16))
     program = jax.make_jaxpr(lambda v, x: models.infer(net, v, x))(variables, x_BTFC)
     (loop,) = [step for step in program.eqns if step.primitive.name == "scan"]
-    given = collections.Counter(v.aval.shape for v in loop.invars)      # type: ignore[attr-defined]
+    given = collections.Counter(v.aval.shape for v in loop.invars)
     assert given[3, 1, 64, 96] == given[3, 1, 96, 96] == given[3, 1, 128, 64] == 4
     assert not given[3, 3, 64, 96] and not given[5, 5, 96, 64] and given[2, 3, 96, 64]
     assert apart(models.infer(net, variables, x_BTFC), want) < 2e-6

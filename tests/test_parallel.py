@@ -13,7 +13,7 @@ _FAULTS = """
 import resource
 from threading import Thread
 import numpy as np
-from stemsep import parallel
+from stemsep import memory, parallel
 def take(size):
     np.empty(size, np.uint8).fill(1)
 def in_a_thread(size):      # as XLA does
@@ -30,7 +30,7 @@ def faults(size=1 << 27):
 parallel.prepare()
 smaller = faults(31 << 20)
 before = faults()
-with parallel.memory_kept():
+with memory.kept():
     within = faults()
 print(before, within, faults(1 << 28), smaller)
 """

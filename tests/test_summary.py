@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stemsep import parallel, steps, summary, train
+from stemsep import flops, steps, summary, train
 from stemsep.config import from_dict, to_dict
 from stemsep.log import SPEEDS
-from stemsep.parallel import DataParallel, peak_tflops
+from stemsep.parallel import DataParallel
 from tests import runs
 from tests.test_train import arrays, lines
 
@@ -146,14 +146,14 @@ def test_an_example_has_the_shape_of_every_batch(tmp_path: Path) -> None:
     ("cpu", "float32", None),
 ])
 def test_the_peak_of_a_device(kind: str, dtype: str, peak: float | None) -> None:
-    assert peak_tflops(kind, dtype) == peak
+    assert flops.peak_tflops(kind, dtype) == peak
 
 
 def test_no_name_in_the_table_hides_a_longer_one() -> None:
-    names = list(parallel.PEAK_TFLOPS)
+    names = list(flops.PEAK_TFLOPS)
     for place, name in enumerate(names):
         assert not [later for later in names[place + 1:] if later.startswith(name + " ")
-                    and peak_tflops(later, "float32") != parallel.PEAK_TFLOPS[later][1]]
+                    and flops.peak_tflops(later, "float32") != flops.PEAK_TFLOPS[later][1]]
 
 
 @pytest.mark.parametrize("count, text", [
