@@ -16,10 +16,10 @@ import safetensors
 from safetensors.numpy import save_file
 
 import stemsep
-from stemsep import checkpoint, optim, state, train
+from stemsep import optim, state, train
 from stemsep.checkpoint import Checkpoints
 from stemsep.checkpoint import __main__ as command
-from stemsep.checkpoint import best_of, exported, load
+from stemsep.checkpoint import best_of, checkpoints, exported, load
 from stemsep.checkpoint.folder import folder, local
 from stemsep.checkpoint.resuming import check_same_run
 from stemsep.config import Config, from_dict, to_dict
@@ -214,8 +214,8 @@ def test_settings_of_another_version(
     """Those that are missing have their defaults; one that is not known is named."""
     def save(step: int, change: Callable[[dict], Any]) -> None:
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, "__version__", "9.1")
-            patch.setattr(checkpoint.configs, "to_dict", edited(change))
+            patch.setattr(checkpoints, "__version__", "9.1")
+            patch.setattr(checkpoints.configs, "to_dict", edited(change))
             saved(tmp_path / "run", config, {step: {"loss": 1.0 / step}})
 
     save(1, lambda values: values["optim"].pop("clip_norm"))
@@ -232,7 +232,7 @@ def test_parameters_that_the_settings_do_not_make_are_named(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.configs, "to_dict",
+        patch.setattr(checkpoints.configs, "to_dict",
                       edited(lambda values: values["model"].update(widths=[4, 4])))
         saved(tmp_path / "run", config, {1: {"loss": 1.0}})
     message = r"checkpoint 1: params/down1/kernel is \[.* 8\], by its settings \[.* 4\]; it was ed"
