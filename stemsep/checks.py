@@ -123,7 +123,7 @@ def check_audio(config: Any) -> None:
             "of it"
         )
     for name, limit in (("gain_db", 200), ("mixup_db", 200), ("width", 10)):
-        check_range(getattr(config.augment, name), limit, f"config.augment.{name}")
+        check_range(getattr(config.augment, name), -limit, limit, f"config.augment.{name}")
 
 
 def check_highs(config: Any) -> None:
@@ -132,29 +132,24 @@ def check_highs(config: Any) -> None:
         if stem not in config.stems:
             raise InputError(unknown("config.augment.highs_db names stem", str(stem),
                                      config.stems))
-        check_range(decibels, 60, f"config.augment.highs_db: {stem!r}")
+        check_range(decibels, -60, 60, f"config.augment.highs_db: {stem!r}")
 
 
-def check_range(ends: Any, limit: float, field: str) -> None:
-    """Check that something is a range of numbers within ±limit."""
+def check_range(ends: Any, least: float, most: float, field: str) -> None:
+    """Check that something is a range of numbers within two limits."""
     numbers = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(
         isinstance(end, (int, float)) and not isinstance(end, bool) for end in ends)
-    if not numbers or not -limit <= ends[0] <= ends[1] <= limit:
+    if not numbers or not least <= ends[0] <= ends[1] <= most:
         shown = f"{ends[0]} to {ends[1]}" if numbers else repr(ends)
         raise InputError(f"{field}: {shown} is no range; give two numbers, the lower first, both "
-                         f"within ±{limit}")
+                         f"within {least} and {most}")
 
 
 def check_variation(config: Any) -> None:
     """Check the pitch and the tempo of the copies of tracks."""
     variation = config.data.variation
     for name, least, most in (("semitones", -12, 12), ("tempo", 0.5, 2)):
-        low, high = getattr(variation, name)
-        if not least <= low <= high <= most:
-            raise InputError(
-                f"config.data.variation.{name}: {low} to {high} is no range; give the lower "
-                f"first, both within {least} and {most}"
-            )
+        check_range(getattr(variation, name), least, most, f"config.data.variation.{name}")
     if variation.copies and variation.semitones == (0, 0) and variation.tempo == (1, 1):
         raise InputError(
             "config.data.variation: with semitones 0 to 0 and tempo 1 to 1 all copies would be "

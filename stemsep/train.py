@@ -113,13 +113,20 @@ def loop(
     config, devices = validation.config, validation.devices
     running: deque = deque()
     stream = batches.stream(start, config.train.steps)
-    done = start
-    if owed:
-        judged_state = judged(train_state, done, validation, checkpoints, log, asked_to_stop)
-        if judged_state is None or is_over(judged_state, done, devices, config, log):
-            return done, judged_state is None
-        train_state = judged_state
-    while done < config.train.steps:
+    done, judges, saves = start, owed, False
+    while True:
+        if judges:
+            judged_state = judged(train_state, done, validation, checkpoints, log, asked_to_stop)
+            if judged_state is None or is_over(judged_state, done, devices, config, log):
+                return done, judged_state is None
+            train_state = judged_state
+        if done >= config.train.steps:
+            return done, False
+        if done > start and asked_to_stop():
+            if not saves:
+                log.interrupt()
+                checkpoints.save(done, devices.get(train_state), config=config, scores=None)
+            return done, True
         with log.waiting():
             _, batch = next(stream)
         trace.before(done + 1)
@@ -139,17 +146,6 @@ def loop(
             log.flush()
         if saves and not judges:
             checkpoints.save(done, devices.get(train_state), config=config, scores=None)
-        if judges:
-            judged_state = judged(train_state, done, validation, checkpoints, log, asked_to_stop)
-            if judged_state is None or is_over(judged_state, done, devices, config, log):
-                return done, judged_state is None
-            train_state = judged_state
-        if done < config.train.steps and asked_to_stop():
-            if not saves:
-                log.interrupt()
-                checkpoints.save(done, devices.get(train_state), config=config, scores=None)
-            return done, True
-    return done, False
 
 
 def judged(
