@@ -22,7 +22,8 @@ from stemsep.errors import InputError
 from stemsep.jobs import Job
 from stemsep.manifest import Manifest, Record
 from stemsep.outputs import Form, write_song
-from stemsep.separator import Passage, Quality, Separator
+from stemsep.quality import Quality
+from stemsep.separator import Passage, Separator
 
 _READERS = 8        # songs read at once, at most: each keeps two batches of windows
 _LOOKUPS = 16       # files that are asked for at once: those of buckets take a while each

@@ -5,7 +5,7 @@ import sys
 from absl import flags
 
 from stemsep.outputs import CLIPS, NAMES, Form
-from stemsep.separator import HIGHS, Quality
+from stemsep.quality import HIGHS, Quality
 
 
 def define_quality() -> None:

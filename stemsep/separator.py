@@ -7,7 +7,6 @@ import itertools
 import json
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,49 +21,13 @@ from stemsep.estimate import Variables, make_estimator
 from stemsep.jobs import song_name
 from stemsep.outputs import Form, write_song
 from stemsep.parallel import DataParallel
+from stemsep.quality import Quality
 from stemsep.stft import Stft
 from stemsep.window_batches import Tag, Window, WindowBatches
 from stemsep.windows import Windows
 
-HIGHS = ("masks", "rest")
 MOST_CHANNELS = 64      # of a wave; one with more has its samples in their place
 Song = TypeVar("Song", bound="Passage")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What may better the stems beyond the network's estimate, for more time.
-
-    overlap, batch: replace those of config.separate; a batch of 0 is as many windows as devices
-    have memory for. shifts: passes over the song, each with its windows elsewhere, whose stems are
-    averaged. wiener: iterations of the multichannel Wiener filter over each window. highs: what is
-    above the band that the network was trained on goes the way of the highest bins that it knows
-    ("masks"), or all to the stem that is the rest ("rest").
-    """
-
-    overlap: float | None = None
-    batch: int | None = None
-    shifts: int = 1
-    wiener: int = 0
-    highs: str = "masks"
-
-    def check(self) -> "Quality":
-        """Raise InputError for what is out of range; returns itself."""
-        if self.overlap is not None and not 0 <= self.overlap <= 0.95:
-            raise InputError(f"overlap is {self.overlap}; it is a share of a window, from 0 to "
-                             "0.95")
-        if self.batch is not None and self.batch < 0:
-            raise InputError(f"batch is {self.batch}; it is how many windows are separated at "
-                             "once, 0 for as many as fit")
-        if not 1 <= self.shifts <= 32:
-            raise InputError(f"shifts is {self.shifts}; it is how many passes are averaged, from 1 "
-                             "to 32")
-        if not 0 <= self.wiener <= 10:
-            raise InputError(f"wiener is {self.wiener}; it is how many iterations are made, from 0 "
-                             "to 10")
-        if self.highs not in HIGHS:
-            raise InputError(f"highs is {self.highs!r}; choices: {', '.join(HIGHS)}")
-        return self
 
 
 class Separator:

@@ -27,8 +27,9 @@ from stemsep.collection import Manifest, Settings
 from stemsep.errors import InputError
 from stemsep.jobs import Job, plan
 from stemsep.outputs import Form
+from stemsep.quality import Quality
 from stemsep.separate import separate_songs
-from stemsep.separator import Quality, Separator
+from stemsep.separator import Separator
 from tests import trees
 from tests.test_evaluate import save_run
 from tests.test_separate import error_db, identity, separator, tiny

@@ -53,6 +53,7 @@ FLOORS = {
     "window_batches": 2,
     "manifest": 2,
     "outputs": 1,
+    "quality": 1,
     "sinks": 1,
     "baselines": 2,
     "batches": 2,

@@ -24,8 +24,9 @@ from stemsep.estimate import make_estimator
 from stemsep.jobs import plan
 from stemsep.outputs import Form
 from stemsep.parallel import DataParallel
+from stemsep.quality import Quality
 from stemsep.separate import separate_songs
-from stemsep.separator import Passage, Quality, Separator
+from stemsep.separator import Passage, Separator
 from stemsep.stft import Stft
 from tests.trees import noise, write
 
