@@ -146,11 +146,11 @@ class Estimator:
             if self.power == 1:
                 return masks
             return masks * (real**2 + imaginary**2 + 1e-12) ** ((1 / self.power - 1) / 2)
-        masks = (
-            jax.nn.softmax(output_BSTFK, axis=1)
-            if self.mask == "softmax"
-            else jax.nn.sigmoid(output_BSTFK)
-        )
+        if self.mask == "sigmoid":
+            masks = jax.nn.sigmoid(output_BSTFK)
+        else:   # of bins and channels as one axis, see losses.py
+            flat = output_BSTFK.reshape(*output_BSTFK.shape[:3], -1)
+            masks = jax.nn.softmax(flat, axis=1).reshape(output_BSTFK.shape)
         return masks if self.power == 1 else masks ** (1 / self.power)
 
     def _magnitudes(

@@ -22,12 +22,13 @@ def magnitude_l1(estimate_BSTFC: jax.Array, stems_BSTFC: jax.Array) -> jax.Array
     """Mean absolute error of the magnitudes, float32 [S] (arXiv:1810.11520, eq. 1, without its
     weights).
     """
-    return jnp.abs(magnitude(estimate_BSTFC) - magnitude(stems_BSTFC)).mean((0, 2, 3, 4))
+    error = magnitude(_flat(estimate_BSTFC)) - magnitude(_flat(stems_BSTFC))
+    return jnp.abs(error).mean((0, 2, 3))
 
 
 def complex_l1(estimate_BSTFC: jax.Array, stems_BSTFC: jax.Array) -> jax.Array:
     """Mean magnitude of the complex error, float32 [S]: wrong phase counts as well."""
-    return magnitude(estimate_BSTFC - stems_BSTFC).mean((0, 2, 3, 4))
+    return magnitude(_flat(estimate_BSTFC - stems_BSTFC)).mean((0, 2, 3))
 
 
 def complex_mse(estimate_BSTFC: jax.Array, stems_BSTFC: jax.Array) -> jax.Array:
@@ -92,7 +93,7 @@ def multires(resolutions: Sequence[int]) -> Loss:
             stft = Stft(0, size, size // 4)
             frames = (error_BSCN.shape[-1] - size) // stft.hop + 1
             spec = stft.transform(stft.cut(error_BSCN, frames, xp=jnp), xp=jnp)
-            losses.append(magnitude(spec).mean((0, 2, 3, 4)))
+            losses.append(magnitude(_flat(spec)).mean((0, 2, 3)))
         return jnp.stack(losses).mean(0)
 
     return loss
@@ -167,7 +168,15 @@ def energy_weights(mean_norms_S: np.ndarray) -> np.ndarray:
 
 def _power(spec_BSTFC: jax.Array) -> jax.Array:
     """Return the mean power of each window and stem, float32 [B, S]."""
-    return (spec_BSTFC.real**2 + spec_BSTFC.imag**2).mean((2, 3, 4))
+    flat = _flat(spec_BSTFC)
+    return (flat.real**2 + flat.imag**2).mean((2, 3))
+
+
+def _flat(spec_BSTFC: jax.Array) -> jax.Array:
+    """Return bins and channels as one axis, [B, S, T, F·C]: on CPU the sums over an innermost axis
+    of one channel take three times as long.
+    """
+    return spec_BSTFC.reshape(*spec_BSTFC.shape[:3], -1)
 
 
 def _decibels(ratio: jax.Array) -> jax.Array:

@@ -6,6 +6,8 @@ fast forms are the same sums arranged as unstrided convolutions, or made with fe
 arrays are ``[B, T, F, C]``, kernels ``[rows, columns, in, out]``.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -207,20 +209,34 @@ def _adjoint(kernel: jax.Array) -> jax.Array:
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
-def _kernel_gradient(fine_BTFC: jax.Array, coarse_BTFK: jax.Array) -> jax.Array:
+def _down_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
     """Return the gradient of `_down`'s kernel from its input and its output's gradient.
 
     The taps of either parity meet the positions of the other: four unstrided problems.
     """
-    quarters = _quarters(fine_BTFC)
-    phases = [
-        [_taps_gradient(quarters[2 * row + column], coarse_BTFK, (2 + row, 2 + column),
-                        ((row, 1), (column, 1))) for column in (0, 1)]
-        for row in (0, 1)
-    ]
-    taps = [[phases[1 - row % 2][1 - column % 2][row // 2, column // 2] for column in range(5)]
-            for row in range(5)]
-    return jnp.stack([jnp.stack(row) for row in taps])
+    quarters = _quarters(x_BTFC)
+    return _of_phases(lambda row, column: _taps_gradient(
+        quarters[2 * row + column], dy_BTFK, (2 + row, 2 + column), ((row, 1), (column, 1))))
+
+
+def _up_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
+    """Return the gradient of `_up`'s kernel, as `_down_kernel_gradient` does."""
+    if dy_BTFK.shape[-1] < 32:      # few channels are better the input
+        return _adjoint(_down_kernel_gradient(dy_BTFK, x_BTFC))
+    quarters = _quarters(dy_BTFK)
+    return _of_phases(lambda row, column: _taps_gradient(
+        x_BTFC, quarters[2 * row + column], (2 + row, 2 + column), ((1, row), (1, column))))
+
+
+def _of_phases(taps: Callable[[int, int], jax.Array]) -> jax.Array:
+    """Return a 5×5 kernel of taps(row, column), those that positions of this parity meet: of rows
+    and columns the even ones taps 1 and 3, the odd ones taps 0, 2 and 4.
+    """
+    phases = [[taps(row, column) for column in (0, 1)] for row in (0, 1)]
+    return jnp.stack([
+        jnp.stack([phases[1 - row % 2][1 - column % 2][row // 2, column // 2]
+                   for column in range(5)])
+        for row in range(5)])
 
 
 def _taps_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array, size: tuple[int, int],
@@ -259,13 +275,11 @@ def _taps_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array, size: tuple[int, int],
 _down, _up = jax.custom_vjp(_down_forward), jax.custom_vjp(_up_forward)
 _down.defvjp(
     lambda x, kernel: (_down_forward(x, kernel), (x, kernel)),
-    lambda kept, dy: (_up_forward(dy, _adjoint(kept[1])), _kernel_gradient(kept[0], dy)),
+    lambda kept, dy: (_up_forward(dy, _adjoint(kept[1])), _down_kernel_gradient(kept[0], dy)),
 )
 _up.defvjp(
     lambda x, kernel: (_up_forward(x, kernel), (x, kernel)),
-    lambda kept, dy: (
-        _down_forward(dy, _adjoint(kept[1])), _adjoint(_kernel_gradient(dy, kept[0]))
-    ),
+    lambda kept, dy: (_down_forward(dy, _adjoint(kept[1])), _up_kernel_gradient(kept[0], dy)),
 )
 
 
