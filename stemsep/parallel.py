@@ -46,7 +46,7 @@ class Program:
 
 def prepare(*, accelerators: bool = True) -> None:
     """Set what JAX must know before it starts: compiler flags, the compilation cache, the other
-    processes.
+    processes; and the C library: what becomes of memory.
 
     Call it first in every command that computes. Several processes are joined when a launcher
     (launch/local.sh) set STEMSEP_COORDINATOR, STEMSEP_PROCESSES and STEMSEP_PROCESS, or

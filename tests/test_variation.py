@@ -301,7 +301,8 @@ def test_without_the_library_nothing_begins(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("change, words", [
-    (dict(semitones=(2, -2)), "semitones: 2.0 to -2.0 is no range; give two numbers"),
+    (dict(semitones=(2, -2)),
+     "semitones: 2.0 to -2.0 is no range; give two numbers, the lower first, both within -12 and"),
     (dict(tempo=(0.1, 1)), "tempo: 0.1 to 1.0 is no range"),
     (dict(tempo=(1, float("nan"))), "is no range"),
     (dict(copies=-1), "copies is -1"),

@@ -31,6 +31,7 @@ class NewestAndBest:
     keep: int
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Return which of Orbax's checkpoints stay, as its `PreservationPolicy` asks."""
         scores = {known.step: known.metrics or {} for known in checkpoints}
         kept = {*sorted(scores)[-self.keep:], best_of(scores)}
         return [known.step in kept for known in checkpoints]

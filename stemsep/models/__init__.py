@@ -1,5 +1,6 @@
 """The networks: ``build(config)`` chooses one by its name, ``infer`` is its output."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -46,21 +47,17 @@ def infer(network: Any, variables: Any, x_BTFC: jax.Array) -> jax.Array:
     On CPU large windows go through a few at a time: what lies between takes less memory, and more
     of it stays in the caches. What the operators make of their kernels alone is made once for all.
     """
-    def apply(x_BTFC: jax.Array) -> jax.Array:
-        return network.apply(variables, x_BTFC, train=False)
-
-    def apply_prepared(x_BTFC: jax.Array) -> jax.Array:
-        return network.apply({**variables, **prepared}, x_BTFC, train=False)
-
+    apply = functools.partial(network.apply, train=False)
     batch, *window = x_BTFC.shape
     if not isinstance(network, Network) or not network.fast:
-        return apply(x_BTFC)
+        return apply(variables, x_BTFC)
     parts = -(-batch // max(1, _AT_ONCE // network.largest(*window[:2])))
     if parts == 1:
-        return apply(x_BTFC)
+        return apply(variables, x_BTFC)
     few = -(-batch // parts)
     # Under jit the output, which nobody asks for here, is not computed.
-    _, prepared = network.apply(variables, x_BTFC[:1], train=False, mutable=[PREPARED])
+    _, prepared = apply(variables, x_BTFC[:1], mutable=[PREPARED])
+    apply_prepared = functools.partial(apply, {**variables, **prepared})
     padded = jnp.pad(x_BTFC, ((0, parts * few - batch), *[(0, 0)] * 3))
     y_PBTFK = jax.lax.map(apply_prepared, padded.reshape(parts, few, *window))
     return y_PBTFK.reshape(-1, *y_PBTFK.shape[2:])[:batch]
