@@ -108,11 +108,15 @@ def test_killed_at_any_moment_it_ends_as_if_undisturbed(config: Config, tmp_path
     config.train.steps, config.train.save_every, config.train.log_every = 60, 2, 1
     config.augment.mixup, config.augment.polarity, config.augment.mask_time = 0.3, 0.5, 0.2
     config.loss.balance, config.loss.balance_steps, config.optim.schedule = "dynamic", 5, "plateau"
-    whole = run(config, tmp_path / "whole")
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
     killed = tmp_path / "killed"
     line = [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json"), str(killed)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    # Not in this process, where XLA started without the commands' flags.
+    done = subprocess.run([*line[:-1], str(tmp_path / "whole")], env=environment,
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    whole = arrays(config, tmp_path / "whole")
 
     def log_lines() -> int:
         path = killed / "log.jsonl"

@@ -4,6 +4,9 @@ Plain is what XLA makes of the textbook operator. On CPU its gradients are 10 to
 than they need be, because a strided or dilated convolution leaves XLA's matrix multiplication; the
 fast forms are the same sums arranged as unstrided convolutions, or made with fewer products. All
 arrays are ``[B, T, F, C]``, kernels ``[rows, columns, in, out]``.
+
+A multiplication of matrices is fastest with many outputs. So where a kernel has few, its rows are
+computed aside, as further outputs of a kernel of one row (`_aside`), and meet at their frames.
 """
 
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from stemsep.models import winograd
 
 Kernel = jax.Array | tuple[jax.Array, ...]  # or what was made of it alone, see `conv_parts`
 _NHWC = ("NHWC", "HWIO", "NHWC")
+_MANY = 128     # channels that keep a multiplication of matrices busy
 
 
 def prefer_fast() -> bool:
@@ -30,8 +34,8 @@ def prefer_fast() -> bool:
 def conv(x_BTFC: jax.Array, kernel: Kernel, *, fast: bool) -> jax.Array:
     """Convolve with a 3×3 or 1×1 kernel, stride 1 and "SAME" zero padding.
 
-    Fast: one of 1×1 is a multiplication of matrices; one of 3×3 of many channels has fewer
-    products, and the gradient of its kernel is arranged in longer vectors.
+    Fast: one of 1×1 is a multiplication of matrices; one of 3×3 has its rows aside, or of many
+    channels fewer products, and the gradient of its kernel is arranged in longer vectors.
     """
     if isinstance(kernel, tuple):
         return _conv_of_parts(x_BTFC, kernel)
@@ -43,8 +47,8 @@ def conv(x_BTFC: jax.Array, kernel: Kernel, *, fast: bool) -> jax.Array:
 def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     """Convolve with a 5×5 kernel, stride 2 and "SAME" padding.
 
-    Maps ``[B, T, F, C]`` to ``[B, ⌈T/2⌉, ⌈F/2⌉, K]``. Fast: both gradients are made of convolutions
-    without gaps; one of few channels is made so itself.
+    Maps ``[B, T, F, C]`` to ``[B, ⌈T/2⌉, ⌈F/2⌉, K]``. Fast: even and odd frames by themselves, with
+    the rows aside; both gradients are made of convolutions without gaps.
     """
     if not fast:
         return lax.conv_general_dilated(x_BTFC, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
@@ -58,7 +62,8 @@ def up_conv(x_BTFC: jax.Array, kernel: Kernel, *, fast: bool) -> jax.Array:
 
     Maps ``[B, T, F, C]`` to ``[B, 2T, 2F, K]``, as
     ``lax.conv_transpose(..., transpose_kernel=False)`` does. Fast: every second tap of the kernel
-    meets zeros, so each of the four phases of the output is a small convolution of its own.
+    meets zeros, so even and odd bins of the output are a small convolution each, with the rows
+    aside.
     """
     if isinstance(kernel, tuple):
         return _up_of_parts(x_BTFC, kernel)
@@ -71,23 +76,19 @@ def conv_parts(kernel: jax.Array) -> tuple[jax.Array, ...]:
     """Return what the fast `conv` makes of its kernel alone, which it takes in the kernel's place:
     what is used often out of training need be made only once.
     """
-    if kernel.shape[0] == 3 and _saves(kernel.shape[2:], kernel.dtype, least=64):
-        return winograd.taps(kernel)
-    return (kernel,)
+    if kernel.shape[0] == 1:
+        return (kernel,)
+    if min(kernel.shape[2:]) < _MANY:
+        return (_aside(kernel),)
+    # In half precision its sums lose too much.
+    return winograd.taps(kernel) if kernel.dtype.itemsize >= 4 else (kernel,)
 
 
 def up_conv_parts(kernel: jax.Array) -> tuple[jax.Array, ...]:
     """Return what the fast `up_conv` makes of its kernel alone, as `conv_parts` does."""
-    inputs, outputs = kernel.shape[2:]
-    if outputs < 32:
-        # Too few to keep a multiplication of matrices busy: one 3×3 convolution makes all phases,
-        # although 11 of its 36 taps are zero.
-        taps = jnp.pad(kernel, ((0, 1), (0, 1), (0, 0), (0, 0)))
-        taps = taps.reshape(3, 2, 3, 2, inputs, outputs)[:, ::-1, :, ::-1]
-        return (taps.transpose(0, 2, 4, 1, 3, 5).reshape(3, 3, inputs, 4 * outputs),)
-    # An even position sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on
-    # -1, 0 and 1.
-    return tuple(kernel[1 - row :: 2, 1 - column :: 2] for row in (0, 1) for column in (0, 1))
+    # An even bin sees taps 1 and 3 on its neighbours -1 and 0, an odd one taps 0, 2 and 4 on -1, 0
+    # and 1.
+    return _aside(kernel[:, 1::2]), _aside(kernel[:, ::2])
 
 
 def max_pool(x_BTFC: jax.Array, *, fast: bool) -> jax.Array:
@@ -120,20 +121,30 @@ def _conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
     return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
 
 
-def _saves(channels: tuple[int, ...], dtype: jnp.dtype, *, least: int) -> bool:
-    """Say whether Winograd's way saves time: with fewer channels the sums cost more than the
-    products that they save, and in half precision they lose too much.
-    """
-    return min(channels) >= least and dtype == jnp.float32
+def _aside(kernel: jax.Array) -> jax.Array:
+    """Return a kernel with its rows as further outputs, ``[1, columns, in, rows·out]``."""
+    rows, columns, inputs, outputs = kernel.shape
+    return kernel.transpose(1, 2, 0, 3).reshape(1, columns, inputs, rows * outputs)
+
+
+def _later(x_BTFC: jax.Array, frames: int) -> jax.Array:
+    """Return what was there `frames` before; before the first and after the last is zero."""
+    none = (0, 0, 0)
+    return lax.pad(x_BTFC, jnp.zeros((), x_BTFC.dtype), (none, (frames, -frames, 0), none, none))
 
 
 def _conv_of_parts(x_BTFC: jax.Array, parts: tuple[jax.Array, ...]) -> jax.Array:
     if len(parts) > 1:
         return winograd.convolve(x_BTFC, parts)
     (kernel,) = parts
-    if kernel.shape[0] == 1:
+    if kernel.shape[:2] == (1, 1):
         return jnp.einsum("btfc,ck->btfk", x_BTFC, kernel[0, 0])
-    return _conv(x_BTFC, kernel)
+    if kernel.shape[0] == 3:
+        return _conv(x_BTFC, kernel)
+    rows = lax.conv_general_dilated(
+        x_BTFC, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=_NHWC)
+    first, middle, last = jnp.split(rows, 3, axis=-1)
+    return first[:, :-2] + middle[:, 1:-1] + last[:, 2:]
 
 
 def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -141,8 +152,8 @@ def _conv3x3_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _conv3x3_kernel_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array) -> jax.Array:
-    if _saves((x_BTFC.shape[-1], dy_BTFK.shape[-1]), x_BTFC.dtype, least=256):
-        return winograd.kernel_gradient(x_BTFC, dy_BTFK)
+    if x_BTFC.shape[-1] > dy_BTFK.shape[-1]:    # more channels are better the output
+        return _adjoint(_conv3x3_kernel_gradient(dy_BTFK, x_BTFC))
     return _taps_gradient(x_BTFC, dy_BTFK, (3, 3), ((1, 1), (1, 1)))
 
 
@@ -156,15 +167,24 @@ _conv3x3.defvjp(
 
 
 def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    if kernel.shape[2] >= 8:
-        return lax.conv_general_dilated(
-            x_BTFC, kernel, (2, 2), ((1, 2), (1, 2)), dimension_numbers=_NHWC
-        )
-    # Few channels make short vectors: fold 2×2 positions, and the taps alike, into channels.
     inputs, outputs = kernel.shape[2:]
-    taps = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
-    taps = taps.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5)
-    return _thin_conv(space_to_depth(x_BTFC), taps.reshape(3, 3, 4 * inputs, outputs))
+    if inputs < 8:
+        # Few channels make short vectors: fold 2×2 positions, and the taps alike, into channels.
+        taps = jnp.pad(kernel, ((1, 0), (1, 0), (0, 0), (0, 0)))
+        taps = taps.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5)
+        return _thin_conv(space_to_depth(x_BTFC), taps.reshape(3, 3, 4 * inputs, outputs))
+    if inputs < 32:
+        return lax.conv_general_dilated(
+            x_BTFC, kernel, (2, 2), ((1, 2), (1, 2)), dimension_numbers=_NHWC)
+    # An even frame is seen by taps 1 and 3 from 0 and 1 before, an odd one by taps 0, 2 and 4.
+    even, odd = (
+        lax.conv_general_dilated(
+            x_BTFC[:, frame::2], _aside(kernel[1 - frame::2]), (1, 2), ((0, 0), (1, 2)),
+            dimension_numbers=_NHWC)
+        for frame in (0, 1))
+    one, three = jnp.split(even, 2, axis=-1)
+    zero, two, four = jnp.split(odd, 3, axis=-1)
+    return _later(zero, 1) + one + two + _later(three, -1) + _later(four, -1)
 
 
 def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -172,16 +192,16 @@ def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _up_of_parts(x_BTFC: jax.Array, parts: tuple[jax.Array, ...]) -> jax.Array:
-    if len(parts) == 1:
-        return depth_to_space(_thin_conv(x_BTFC, parts[0]))
-    phases = [
-        lax.conv_general_dilated(
-            x_BTFC, part, (1, 1), ((1, part.shape[0] - 2), (1, part.shape[1] - 2)),
-            dimension_numbers=_NHWC,
-        )
-        for part in parts
-    ]
-    return depth_to_space(jnp.concatenate(phases, axis=-1))
+    def both_frames(part: jax.Array) -> jax.Array:      # [B, T, 2, F, K]
+        rows = lax.conv_general_dilated(
+            x_BTFC, part, (1, 1), ((0, 0), (1, part.shape[1] - 2)), dimension_numbers=_NHWC)
+        zero, one, two, three, four = jnp.split(rows, 5, axis=-1)
+        return jnp.stack(
+            [_later(one, 1) + three, _later(zero, 1) + two + _later(four, -1)], axis=2)
+
+    y = jnp.stack([both_frames(part) for part in parts], axis=4)
+    batch, frames, _, bins, _, outputs = y.shape
+    return y.reshape(batch, 2 * frames, 2 * bins, outputs)
 
 
 def _thin_conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
