@@ -34,6 +34,9 @@ class Estimator:
     power: float = 1.0  # that magnitudes are compressed to, as the network sees and answers them
     consistency: str = "none"  # how what the stems lack of the mixture is shared: see `consistent`
     remat: bool = False  # in training, compute what is cheap a second time instead of keeping it
+    # A network of one channel sees the mean of any number of them, which all have its mask. Not for
+    # the estimate "direct", whose magnitudes are of one channel.
+    shared: bool = False
 
     @property
     def outputs(self) -> int:
@@ -54,17 +57,13 @@ class Estimator:
         scale: factor that brings the mixture's magnitudes to those of training, where its STFT has
         another length.
         """
-        output = models.infer(self.network, variables, self.features(mix_BTFC, scale))
+        seen = mix_BTFC.mean(-1, keepdims=True) if self.shared else mix_BTFC
+        output = models.infer(self.network, variables, self.features(seen, scale))
         return self.stems_of(output, mix_BTFC, scale)
 
-    def shared(
-        self, variables: Variables, mix_BTFC: jax.Array, *, scale: float | jax.Array = 1.0
-    ) -> jax.Array:
-        """Estimate like a call, but with one mask for any number of channels: a network of one
-        channel sees their mean. Not for the estimate "direct", whose magnitudes are of one channel.
-        """
-        mean = self.features(mix_BTFC.mean(-1, keepdims=True), scale)
-        return self.stems_of(models.infer(self.network, variables, mean), mix_BTFC, scale)
+    def prepare(self, variables: Variables) -> Variables:
+        """Return variables with which calls are faster, until they change: see `models.prepare`."""
+        return models.prepare(self.network, variables)
 
     def train(
         self, variables: Variables, mix_BTFC: jax.Array, *, dropout: jax.Array, windows: jax.Array

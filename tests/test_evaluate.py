@@ -203,7 +203,7 @@ def test_a_fault_of_ours_ends_all(tmp_path: Path) -> None:
     """It is no song's fault, and is not told as one; songs that are not begun are left."""
     class Broken(Separator):
         def __init__(self) -> None:
-            super().__init__(tiny(), {})
+            super().__init__(tiny(), {}, estimators=[lambda *given, **settings: None])
 
         def stream(self, *arguments: Any, **settings: Any) -> Any:
             seen.append(1)

@@ -77,7 +77,7 @@ def test_fast_convolutions_equal_the_plain_ones(
     assert apart(got, want) < 2e-6
 
 
-# Many channels go Winograd's way, others have rows aside; few windows are cut into blocks of frames.
+# Many channels go Winograd's way, of others the rows aside; few windows are cut into blocks.
 @pytest.mark.parametrize("size", [(2, 16, 6), (1, 8, 5), (3, 7, 4), (9, 4, 3), (1, 1, 1)])
 @pytest.mark.parametrize("kernel", [(3, 2, 5), (3, 64, 70), (3, 70, 64), (3, 257, 256), (1, 9, 4)])
 def test_fast_unstrided_convolutions_equal_the_plain_ones(
@@ -234,6 +234,28 @@ def test_what_is_made_of_kernels_alone_is_made_once_for_all_windows(
     assert given[1, 3, 128, 160] == given[1, 3, 160, 160] == given[1, 3, 256, 128] == 4
     assert not given[3, 3, 128, 160] and not given[5, 5, 160, 128] and given[1, 3, 160, 640]
     assert apart(models.infer(net, variables, x_BTFC), want) < 2e-6
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("few", [1, 99])
+def test_prepared_variables_give_the_same_output(
+    network: Any, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = network(**SMALL)
+    variables, x_BTFC = variables_of(net), draw(0, 3, 16, 21, 2)
+    prepared = models.prepare(net, variables)
+    assert jax.tree.leaves(prepared[models.PREPARED])
+    assert not any(part.shape == variables["params"]["last"]["kernel"].shape
+                   for part in jax.tree.leaves(prepared[models.PREPARED]))
+    monkeypatch.setattr(models, "_AT_ONCE", few * net.largest(16, 21))
+    infer = jax.jit(lambda given: models.infer(net, given, x_BTFC))
+    assert apart(infer(prepared), infer(variables)) < 1e-6
+    # They are what is used, and not made anew.
+    doubled = {**prepared, models.PREPARED: jax.tree.map(
+        lambda part: 2 * part, prepared[models.PREPARED])}
+    assert apart(infer(doubled), infer(prepared)) > 0.01
+    plain = net.clone(fast=False)
+    assert models.prepare(plain, variables) is variables
 
 
 def test_memory_of_inference_does_not_grow_with_the_batch() -> None:

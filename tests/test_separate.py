@@ -22,6 +22,7 @@ from stemsep.config import REST, Config, from_dict, to_dict
 from stemsep.errors import InputError
 from stemsep.estimate import make_estimator
 from stemsep.jobs import plan
+from stemsep.models import PREPARED
 from stemsep.outputs import Form
 from stemsep.parallel import DataParallel
 from stemsep.quality import Quality
@@ -193,6 +194,25 @@ def test_a_shared_mask_is_that_of_the_mean() -> None:
         assert error_db(wave_CN * gains.mean(), mean[stem] * gains) < -80
     with pytest.raises(InputError, match="audio.channels 1"):
         separator(channels=2, shared=True)
+
+
+def test_what_makes_calls_faster_is_made_of_the_parameters_and_is_no_part_of_the_model() -> None:
+    config, ours = tiny(), trained(tiny())
+    quiet = jax.tree.map(lambda x: np.asarray(0.5 * x), ours)
+    first = Separator(config, ours)
+    other = first.with_variables(quiet)
+    assert other.fingerprint() != first.fingerprint() == Separator(config, ours).fingerprint()
+    assert other.with_variables(ours).fingerprint() == first.fingerprint()
+    assert PREPARED in first._variables[0] and PREPARED in other._variables[0]
+    unprepared = Separator(
+        config, ours, estimators=[lambda *given, **settings: make_estimator(config)(
+            *given, **settings)])
+    assert PREPARED not in unprepared._variables[0]
+    assert unprepared.fingerprint() == first.fingerprint()
+    song_CN = noise(9000)
+    want = unprepared(song_CN, RATE)
+    for stem, wave_CN in first(song_CN, RATE).items():
+        assert error_db(wave_CN, want[stem]) < -80
 
 
 def test_a_stereo_model_takes_mono_as_two_equal_channels() -> None:

@@ -1,4 +1,6 @@
-"""The networks: ``build(config)`` chooses one by its name, ``infer`` is its output."""
+"""The networks: ``build(config)`` chooses one by its name, ``infer`` is its output, and faster with
+variables that ``prepare`` returned.
+"""
 
 import functools
 from typing import Any
@@ -15,7 +17,7 @@ from stemsep.models.strided import StridedUNet
 from stemsep.models.tfc_tdf import TfcTdfUNet
 from stemsep.models.unet import UNet
 
-__all__ = ["HEAVY", "NETWORKS", "build", "infer", "prefer_fast"]
+__all__ = ["HEAVY", "NETWORKS", "PREPARED", "build", "infer", "prefer_fast", "prepare"]
 NETWORKS = {"unet": UNet, "strided": StridedUNet, "tfc_tdf": TfcTdfUNet}
 _AT_ONCE = 15 << 18  # values of the largest layer, 15 MiB: more of them fall out of the caches
 
@@ -41,23 +43,40 @@ def build(
     )
 
 
+def prepare(network: Any, variables: Any) -> Any:
+    """Return the variables and beside them, in the collection `PREPARED`, what the operators make
+    of the kernels alone. It is right as long as the kernels stay as they are: not in training.
+    """
+    return {**variables, **_made(network, variables)} if _takes_prepared(network) else variables
+
+
 def infer(network: Any, variables: Any, x_BTFC: jax.Array) -> jax.Array:
     """Return the network's output out of training, ``[B, T, F, outputs]``.
 
     On CPU large windows go through a few at a time: what lies between takes less memory, and more
-    of it stays in the caches. What the operators make of their kernels alone is made once for all.
+    of it stays in the caches.
     """
     apply = functools.partial(network.apply, train=False)
     batch, *window = x_BTFC.shape
-    if not isinstance(network, Network) or not network.fast:
+    if not _takes_prepared(network):
         return apply(variables, x_BTFC)
     parts = -(-batch // max(1, _AT_ONCE // network.largest(*window[:2])))
     if parts == 1:
         return apply(variables, x_BTFC)
+    if PREPARED not in variables:       # once for all parts
+        variables = prepare(network, variables)
     few = -(-batch // parts)
-    # Under jit the output, which nobody asks for here, is not computed.
-    _, prepared = apply(variables, x_BTFC[:1], mutable=[PREPARED])
-    apply_prepared = functools.partial(apply, {**variables, **prepared})
     padded = jnp.pad(x_BTFC, ((0, parts * few - batch), *[(0, 0)] * 3))
-    y_PBTFK = jax.lax.map(apply_prepared, padded.reshape(parts, few, *window))
+    y_PBTFK = jax.lax.map(functools.partial(apply, variables), padded.reshape(parts, few, *window))
     return y_PBTFK.reshape(-1, *y_PBTFK.shape[2:])[:batch]
+
+
+def _takes_prepared(network: Any) -> bool:
+    return isinstance(network, Network) and network.fast
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _made(network: Network, variables: Any) -> Any:
+    x_BTFC = jnp.zeros((1, 1, network.bins, network.channels))
+    # Its output, which nobody asks for, is not computed.
+    return network.apply(variables, x_BTFC, train=False, mutable=[PREPARED])[1]

@@ -194,10 +194,12 @@ def pad_to_multiple(x_BTFC: jax.Array, multiple: int) -> jax.Array:
 def _prepared(module: nn.Module, kernel: jax.Array,
               parts: Callable[[jax.Array], tuple[jax.Array, ...]]) -> ops.Kernel:
     """Return what was made of the kernel alone, where the collection `PREPARED` has it, otherwise
-    the kernel. Where that collection is mutable, it is made and put there.
+    the kernel. Where that collection is mutable, it is made and put there, if it is another.
     """
     if module.is_mutable_collection(PREPARED) and not module.is_initializing():
-        module.put_variable(PREPARED, "kernel", parts(kernel))
+        made = parts(kernel)
+        if made[0] is not kernel:
+            module.put_variable(PREPARED, "kernel", made)
     return module.get_variable(PREPARED, "kernel", kernel)
 
 
