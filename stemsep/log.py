@@ -48,8 +48,8 @@ class Log:
     Metrics of the steps stay on the device until the next log point, so reading them never holds up
     the loop; a loss that is not finite is therefore found one log point late, and the step it came
     from is named. `get` brings metrics from the device to the host. skips_allowed: how many steps
-    in a row may say that they were "skipped". owed: the validation of step `start` is still to be
-    told. song_s: seconds of each song that the sinks get.
+    in a row may say that they were "skipped"; skipped: how many did until `start`. owed: the
+    validation of step `start` is still to be told. song_s: seconds of each song that the sinks get.
     Where log.jsonl or a sink cannot be written to, as on a full disk, that is said once, and
     training goes on.
     """
@@ -65,10 +65,11 @@ class Log:
         visible: bool,
         get: Callable[[Any], Any],
         skips_allowed: int = 0,
+        skipped: int = 0,
         sinks: Sequence[Sink] = (),
         song_s: float = 10.0,
     ) -> None:
-        self._skips_allowed, self._skipped = skips_allowed, 0  # in a row, until now
+        self._skips_allowed, self.skipped = skips_allowed, skipped  # in a row, until now
         self._sinks, self._song_s = list(sinks), song_s
         self._heard: set[str] = set()  # songs whose mixture the sinks have
         self._tflop, self._peak_tflops = 0.0, 0.0  # of a step, and of a second at most
@@ -266,12 +267,12 @@ class Log:
         if not metrics.get("skipped"):
             for name in ("loss", "gradient_norm"):
                 check_finite(step, name, float(metrics[name]))
-            self._skipped = 0
+            self.skipped = 0
             return False
-        self._skipped += 1
+        self.skipped += 1
         self.say(f"step {step}: the loss is {metrics['loss']:.3g} and the gradient "
                  f"{metrics['gradient_norm']:.3g}; the step was skipped")
-        if self._skipped > self._skips_allowed:
+        if self.skipped > self._skips_allowed:
             raise InputError(
                 f"step {step}: more than {self._skips_allowed} steps in a row were not finite; "
                 "training stopped, and the last checkpoint is from before; lower config.optim.lr "

@@ -76,7 +76,8 @@ def train(
             Log(workdir, start=start, owed=owed, steps=config.train.steps, visible=devices.is_main,
                 seconds_a_step=seconds_a_step(config), get=devices.get,
                 sinks=outlets, song_s=config.log.song_s,
-                skips_allowed=skips_allowed(config)) as log,
+                skips_allowed=skips_allowed(config),
+                skipped=checkpoints.skipped(start) if start else 0) as log,
             Trace(workdir, profile, start=start, stop=config.train.steps,
                   visible=devices.is_main) as trace,
         ):
@@ -125,7 +126,8 @@ def loop(
         if done > start and asked_to_stop():
             if not saves:
                 log.interrupt()
-                checkpoints.save(done, devices.get(train_state), config=config, scores=None)
+                checkpoints.save(done, devices.get(train_state), config=config, scores=None,
+                                 skipped=log.skipped)
             return done, True
         with log.waiting():
             _, batch = next(stream)
@@ -145,7 +147,8 @@ def loop(
         if saves:
             log.flush()
         if saves and not judges:
-            checkpoints.save(done, devices.get(train_state), config=config, scores=None)
+            checkpoints.save(done, devices.get(train_state), config=config, scores=None,
+                             skipped=log.skipped)
 
 
 def judged(
@@ -160,7 +163,7 @@ def judged(
     try:
         verdict = validation(train_state, at_host, asked_to_stop)
     except Interrupted:
-        checkpoints.save(done, at_host, config=config, scores=None)
+        checkpoints.save(done, at_host, config=config, scores=None, skipped=log.skipped)
         return None
     scores = verdict.scores[verdict.best]
     check_finite(done, "validation loss", float(scores["loss"] or 0))
@@ -169,7 +172,8 @@ def judged(
     # again.
     log.validation(done, verdict.scores, best=verdict.best,
                    best_score=float(at_host.guide["best"]))
-    checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best})
+    checkpoints.save(done, at_host, config=config, scores={**scores, "of": verdict.best},
+                     skipped=log.skipped)
     log.songs(done, verdict.heard, config.audio.sample_rate)
     return train_state.replace(guide=devices.replicate(at_host.guide))
 

@@ -148,6 +148,19 @@ def test_too_many_skipped_steps_end_training(
     assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
 
 
+def test_steps_skipped_in_a_row_are_counted_over_a_resumption(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LOSSES, "complex_l1",
+                        lambda estimate, stems: estimate.real.mean((0, 2, 3, 4)) * jnp.nan)
+    monkeypatch.setattr(train, "check_finite", lambda *_: None)     # of the validation
+    changes = {"train__nonfinite": "skip", "train__nonfinite_limit": 5, "train__save_every": 2}
+    run(config, tmp_path / "run", train__steps=4, **changes)
+    for _ in range(2):      # each time from step 4
+        with pytest.raises(InputError, match="step 6: more than 5 steps in a row"):
+            run(config, tmp_path / "run", train__steps=20, **changes)
+
+
 def test_both_kinds_of_parameters_are_judged_and_the_best_is_named(
     config: Config, tmp_path: Path
 ) -> None:

@@ -126,16 +126,17 @@ class Checkpoints:
         return self._manager.metrics(step) or {}
 
     def save(
-        self, step: int, state: TrainState, *, config: Config, scores: dict[str, Any] | None
+        self, step: int, state: TrainState, *, config: Config, scores: dict[str, Any] | None,
+        skipped: int = 0,
     ) -> None:
         """Save a state of host arrays; returns before it is written.
 
         scores: of the validation, which rank it: "loss", "sdr" where songs were separated, and "of"
         "raw" or "ema", the parameters that they are of. None for a state that was not validated,
-        which is the best only where no other was either. Does nothing for a step that is there, and
-        in a process that is not the first of its job; but one that is there without scores is
-        replaced by itself with them, and until that is written, which this waits for, the newest is
-        the one before.
+        which is the best only where no other was either. skipped: how many steps in a row were not
+        finite, until here. Does nothing for a step that is there, and in a process that is not the
+        first of its job; but one that is there without scores is replaced by itself with them, and
+        until that is written, which this waits for, the newest is the one before.
         """
         if not self._writes:
             return
@@ -161,7 +162,7 @@ class Checkpoints:
                     optimiser=ocp.args.StandardSave(_optimiser(state)),
                     config=ocp.args.JsonSave(configs.to_dict(config)),
                 ),
-                custom_metadata={"versions": _versions()},
+                custom_metadata={"versions": _versions(), "skipped": skipped},
             )
         if replaced:
             self._settle()
@@ -222,8 +223,14 @@ class Checkpoints:
 
     def versions(self, step: int) -> dict[str, str]:
         """Return what a step was written with, package -> version; {} where that is not known."""
-        known = self._manager.metadata(step).custom_metadata or {}
-        return known.get("versions", {})
+        return self._known(step).get("versions", {})
+
+    def skipped(self, step: int) -> int:
+        """Return how many steps in a row were skipped, until this one."""
+        return self._known(step).get("skipped", 0)
+
+    def _known(self, step: int) -> dict[str, Any]:
+        return self._manager.metadata(step).custom_metadata or {}
 
     def arrays(self, step: int, item: str = "model") -> dict[str, Any]:
         """Return what is known of the arrays of "model" or "optimiser", shape and dtype, by their
