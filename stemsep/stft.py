@@ -70,18 +70,21 @@ class Stft:
         """Transform complex64 [..., F] back to windowed frames float32 [..., n_fft], ready to be
         overlapped.
         """
-        irfft = scipy.fft.irfft if xp is np else xp.fft.irfft
-        return irfft(spec, n=self.n_fft, axis=-1) * (
-            self.window() * np.float32(np.sqrt(self.n_fft))
-        )
+        window = self.window() * np.float32(np.sqrt(self.n_fft))
+        if xp is np:
+            frames = scipy.fft.irfft(spec, n=self.n_fft, axis=-1)
+            frames *= window
+            return frames
+        return xp.fft.irfft(spec, n=self.n_fft, axis=-1) * window
 
     def overlap_add(self, frames: Any, *, xp: Any = np) -> Any:
         """Add frames [..., T, n_fft] at their places: [..., (T + ⌈n_fft/hop⌉ - 1)·hop]; zeros
         follow the last frame.
         """
         count, pieces = frames.shape[-2], -(-self.n_fft // self.hop)
-        lead = [(0, 0)] * (frames.ndim - 2)
-        frames = xp.pad(frames, lead + [(0, 0), (0, pieces * self.hop - self.n_fft)])
+        lead, missing = [(0, 0)] * (frames.ndim - 2), pieces * self.hop - self.n_fft
+        if missing:     # of the last hop
+            frames = xp.pad(frames, lead + [(0, 0), (0, missing)])
         if xp is np:
             total = np.zeros(frames.shape[:-2] + (count + pieces - 1, self.hop), frames.dtype)
             for k in range(pieces):
@@ -100,7 +103,10 @@ class Stft:
         """Return the sum of the squared windows of `frames` frames, float32, as long as
         `overlap_add` returns.
         """
-        return self.overlap_add(np.broadcast_to(self.window() ** 2, (frames, self.n_fft)))
+        few = min(frames, 2 * -(-self.n_fft // self.hop))       # of more, those between are alike
+        weight = self.overlap_add(np.broadcast_to(self.window() ** 2, (few, self.n_fft)))
+        first, between, last = np.split(weight, [few // 2 * self.hop, (few // 2 + 1) * self.hop])
+        return np.concatenate([first, np.tile(between, frames - few + 1), last])
 
     def synthesise(self, spec: Any, samples: int, *, xp: Any = np) -> Any:
         """Transform complex64 [..., T, F] back to float32 [..., samples], exactly as long as asked.
