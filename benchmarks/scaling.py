@@ -28,7 +28,7 @@ from absl import flags
 
 from benchmarks import timer
 from benchmarks.collectives import MACHINES, collectives
-from benchmarks.contestants import SHARED, Contestant
+from benchmarks.contestants import SHARED, Contestant, out_of_memory
 from stemsep import command, flops, optim, parallel, state
 from stemsep.config import Config, from_dict, to_dict
 from stemsep.errors import InputError
@@ -182,12 +182,19 @@ def main(argv: list[str]) -> None:
     if not virtual and counts[-1] > there:
         raise InputError(f"--devices {counts[-1]}: there are {there} here")
     batches = numbers("paper_batches", f.paper_batches)
-    if f.repeats:
-        compare(config, counts, virtual=virtual, repeats=f.repeats, share=f.share,
-                paper_batches=batches, output=f.output)
-    else:
-        count_only(config, counts[-1], virtual=virtual, share=f.share, paper_batches=batches,
-                   output=f.output)
+    try:
+        if f.repeats:
+            compare(config, counts, virtual=virtual, repeats=f.repeats, share=f.share,
+                    paper_batches=batches, output=f.output)
+        else:
+            count_only(config, counts[-1], virtual=virtual, share=f.share, paper_batches=batches,
+                       output=f.output)
+    except RuntimeError as problem:
+        if not out_of_memory(problem):
+            raise
+        raise InputError(
+            f"memory ends: the steps of {','.join(map(str, counts))} devices are there side by "
+            "side; give fewer --devices, or a smaller --config.train.batch") from problem
 
 
 def numbers(name: str, texts: list[str]) -> list[int]:

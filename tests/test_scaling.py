@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -120,3 +121,22 @@ def test_scaling_is_timed_and_predicted(tmp_path: Path) -> None:
     for line in paper:
         assert line["collective_bytes"] == timed[1]["collective_bytes"] > 0
         assert 0 < line["efficiency_no_overlap"] < line["efficiency_overlapped"] <= 1
+
+
+@pytest.mark.parametrize("said, words", [
+    ("a contestant ended by itself, with status -9", "memory ends.*fewer --devices"),
+    ("a contestant ended by itself, with status -11", "RuntimeError.*status -11"),
+])
+def test_the_end_of_memory_is_told_in_words(said: str, words: str) -> None:
+    program = (
+        "from benchmarks import scaling\n"
+        "def compare(*given, **settings):\n"
+        f"    raise RuntimeError({said!r})\n"
+        "scaling.compare = compare\n"
+        "scaling.define_flags()\n"
+        "scaling.command.run(scaling.main, config=True)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--config=configs/demo.py"], cwd=ROOT, text=True,
+        capture_output=True, timeout=120, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 1 and re.search(words, done.stderr, re.DOTALL), done.stderr
+    assert ("Traceback" in done.stderr) == ("-11" in said)
