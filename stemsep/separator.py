@@ -103,9 +103,10 @@ class Separator:
 
     def _place(self, variables: Sequence[Variables]) -> None:
         """Put parameters on the devices, with what makes calls faster beside them."""
-        prepared = [estimator.prepare(own) if isinstance(estimator, Estimator) else own
-                    for estimator, own in zip(self.windows.estimators, variables, strict=True)]
-        self._variables = self._devices.replicate(tuple(prepared))
+        self._variables = tuple(
+            estimator.prepare(own) if isinstance(estimator, Estimator) else own
+            for estimator, own in zip(
+                self.windows.estimators, self._devices.replicate(variables), strict=True))
         self._fingerprint: str | None = None    # when it was asked for
 
     def fingerprint(self) -> str:

@@ -77,7 +77,7 @@ def train(
                 seconds_a_step=seconds_a_step(config), get=devices.get,
                 sinks=outlets, song_s=config.log.song_s,
                 skips_allowed=skips_allowed(config),
-                skipped=checkpoints.skipped(start) if start else 0) as log,
+                skipped=checkpoints.skipped(start)) as log,
             Trace(workdir, profile, start=start, stop=config.train.steps,
                   visible=devices.is_main) as trace,
         ):

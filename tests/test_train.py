@@ -112,11 +112,7 @@ def test_killed_at_any_moment_it_ends_as_if_undisturbed(config: Config, tmp_path
     killed = tmp_path / "killed"
     line = [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json"), str(killed)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
-    # Not in this process, where XLA started without the commands' flags.
-    done = subprocess.run([*line[:-1], str(tmp_path / "whole")], env=environment,
-                          capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    whole = arrays(config, tmp_path / "whole")
+    whole = run(config, tmp_path / "whole")
 
     def log_lines() -> int:
         path = killed / "log.jsonl"

@@ -226,8 +226,9 @@ class Checkpoints:
         return self._known(step).get("versions", {})
 
     def skipped(self, step: int) -> int:
-        """Return how many steps in a row were skipped, until this one."""
-        return self._known(step).get("skipped", 0)
+        """Return how many steps in a row were skipped, until this one; 0 of one that is not there.
+        """
+        return self._known(step).get("skipped", 0) if step in self.steps() else 0
 
     def _known(self, step: int) -> dict[str, Any]:
         return self._manager.metadata(step).custom_metadata or {}
