@@ -140,36 +140,6 @@ def test_killed_at_any_moment_it_ends_as_if_undisturbed(config: Config, tmp_path
     assert lines(killed) == lines(tmp_path / "whole")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mapping", ["pmap", "shard_map"])
-def test_devices_give_the_same_loss(config: Config, tmp_path: Path, mapping: str) -> None:
-    """1, 2 and 4 devices: the same loss after 5 steps, to 1e-5, with dropout and gains on."""
-    config.train.steps, config.train.log_every, config.train.save_every = 5, 1, 5
-    config.parallel = mapping
-    (tmp_path / "config.json").write_text(json.dumps(to_dict(config)))
-    losses = []
-    for devices in (1, 2, 4):
-        workdir = tmp_path / f"run{devices}"
-        environment = {
-            **os.environ,
-            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-            "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": str(ROOT),
-        }
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, str(tmp_path / "config.json"), str(workdir)],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-        assert f"on {devices} cpu" in done.stdout + done.stderr
-        losses.append([record["loss"] for record in lines(workdir) if "loss" in record])
-    assert len(losses[0]) == 5
-    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-5)
-
-
 def test_a_loss_that_is_not_finite_stops_and_names_the_step(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
