@@ -1,8 +1,8 @@
 """Drums and accompaniment of real music: python -m stemsep --config configs/demo.py
 
-Composes an hour of songs, trains on them, scores on songs that it was not trained on, and separates
-one. On two CPU cores 14 minutes, installation included; mean SDR of drums 7.8 dB on demo songs,
-5.4 dB on three real recordings. With two more fonts, 440 songs and 8000 steps 5.7 dB, 25 minutes.
+Composes two hours of songs, trains on them, scores on songs that it was not trained on, and
+separates one. On two CPU cores 18 minutes, installation included; mean SDR of drums 9.1 dB on demo
+songs, 5.5 dB on three real recordings.
 """
 
 from stemsep.config import Config
