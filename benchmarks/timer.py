@@ -1,6 +1,5 @@
 """How every benchmark takes the time: warmed up, waited for, in turns, and told in one line."""
 
-import contextlib
 import json
 import statistics
 import time
@@ -81,14 +80,15 @@ def waiting(step: Callable[..., Any], *arguments: Any, kept: bool = True) -> Cal
     """Return a call that computes `state, ... = step(state, ...)` on and on, and waits for it.
 
     arguments: the first is the state, which `step` may use up, and must be the first it returns.
-    kept: the process keeps the memory of the step, as in training.
+    kept: the process keeps the memory of the steps, as in training, and not until the end of one.
     """
     held = list(arguments)
+    if kept:
+        memory.keep()
 
     def call() -> None:
-        with memory.kept() if kept else contextlib.nullcontext():
-            held[0], *rest = step(*held)
-            jax.block_until_ready((held[0], rest))
+        held[0], *rest = step(*held)
+        jax.block_until_ready((held[0], rest))
 
     return call
 

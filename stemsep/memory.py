@@ -15,10 +15,8 @@ def prepare() -> None:
     _options(arena_max=1, mmap_threshold=1 << 25, trim_threshold=_TRIM)
 
 
-@contextmanager
-def kept() -> Iterator[None]:
-    """Let this process keep all of it, after `prepare`. What it keeps at the end is there for what
-    comes then.
+def keep() -> None:
+    """Let this process keep all of it from now on, after `prepare`.
 
     A program of XLA takes its memory at every call and gives it back after it. By default such
     large pieces return to the system, which clears every page when it lends them anew: on CPU a
@@ -26,6 +24,14 @@ def kept() -> Iterator[None]:
     holes that the next large one does not fit into.
     """
     _options(mmap_max=0, trim_threshold=-1)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Let this process `keep` all of it for a while. What it has at the end is there for what comes
+    then.
+    """
+    keep()
     try:
         yield
     finally:
