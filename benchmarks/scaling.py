@@ -193,8 +193,8 @@ def main(argv: list[str]) -> None:
         if not out_of_memory(problem):
             raise
         raise InputError(
-            f"memory ends: the steps of {','.join(map(str, counts))} devices are there side by "
-            "side; give fewer --devices, or a smaller --config.train.batch") from problem
+            f"memory ends with {','.join(map(str, counts))} devices: give fewer --devices, or a "
+            "smaller --config.train.batch") from problem
 
 
 def numbers(name: str, texts: list[str]) -> list[int]:

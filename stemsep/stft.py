@@ -70,12 +70,10 @@ class Stft:
         """Transform complex64 [..., F] back to windowed frames float32 [..., n_fft], ready to be
         overlapped.
         """
-        window = self.window() * np.float32(np.sqrt(self.n_fft))
-        if xp is np:
-            frames = scipy.fft.irfft(spec, n=self.n_fft, axis=-1)
-            frames *= window
-            return frames
-        return xp.fft.irfft(spec, n=self.n_fft, axis=-1) * window
+        irfft = scipy.fft.irfft if xp is np else xp.fft.irfft
+        frames = irfft(spec, n=self.n_fft, axis=-1)
+        frames *= self.window() * np.float32(np.sqrt(self.n_fft))   # on the host in place
+        return frames
 
     def overlap_add(self, frames: Any, *, xp: Any = np) -> Any:
         """Add frames [..., T, n_fft] at their places: [..., (T + ⌈n_fft/hop⌉ - 1)·hop]; zeros

@@ -16,7 +16,7 @@ from tests import trees
 from tests.test_preprocess import ROOT, command, contents
 
 TRACKS = 12
-KILLS = {"local": 20, "ray": 2}       # half of them of the parent, half of a worker
+KILLS = {"local": 20, "ray": 4}       # half of them of the parent, half of a worker
 
 
 @pytest.fixture(scope="module")

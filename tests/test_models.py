@@ -174,11 +174,10 @@ def test_input_counts_as_zero_beyond_its_end(network: Any, multiple: int) -> Non
 def test_fast_network_has_the_plain_networks_gradient(
     network: Any, widths: tuple[int, int]
 ) -> None:
-    """In double precision to its rounding. In single precision to 1e-5 of that, or, where a network
+    """In double precision to its rounding. In single precision to 1e-5 of that, or, where TFC-TDF
     magnifies rounding more than that, to as little as the plain one.
     """
-    given = SMALL | {"widths": widths, "dropout": 0.0}
-    plain = network(**given, bin_affine=True, fast=False)
+    plain = network(**SMALL | {"widths": widths}, bin_affine=True, fast=False)
     start = variables_of(plain)
     shapes = jax.tree.map(jnp.shape, start)
     assert shapes == jax.tree.map(jnp.shape, variables_of(plain.clone(fast=True)))
@@ -196,7 +195,9 @@ def test_fast_network_has_the_plain_networks_gradient(
         @jax.jit
         def loss(params: Any) -> Any:
             y, new = net.apply(
-                {"params": params, "batch_stats": stats}, x, train=True, mutable=["batch_stats"])
+                {"params": params, "batch_stats": stats}, x, train=True,
+                mutable=["batch_stats"], rngs={"dropout": jax.random.key(7)},
+            )
             return (y * w).sum(), (y, new)
 
         return jax.device_get(jax.grad(loss, has_aux=True)(params))
@@ -204,9 +205,11 @@ def test_fast_network_has_the_plain_networks_gradient(
     with jax.enable_x64(True):
         truth = outcome("float64", False)
         assert apart(outcome("float64", True), truth) < 1e-12
-    allowed = 2 * apart(outcome("float32", False), truth)
+    allowed = 1e-5
+    if network is TfcTdfUNet:
+        allowed = max(allowed, 2 * apart(outcome("float32", False), truth))
     assert allowed < 1e-4
-    assert apart(outcome("float32", True), truth) < max(1e-5, allowed)
+    assert apart(outcome("float32", True), truth) < allowed
 
 
 @pytest.mark.parametrize("network", NETWORKS)

@@ -105,7 +105,8 @@ class Dropout(nn.Module):
         key = self.make_rng("dropout")
         windows = jnp.arange(batch) if windows is None else windows
         keys_B = jax.vmap(lambda i: jax.random.fold_in(key, i))(windows)
-        kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - self.rate, tuple(rest)))(keys_B)
+        share = jnp.float32(1 - self.rate)      # so that double precision draws the same
+        kept = jax.vmap(lambda k: jax.random.bernoulli(k, share, tuple(rest)))(keys_B)
         return jnp.where(kept, x_BTFC / (1 - self.rate), 0)
 
 

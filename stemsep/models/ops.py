@@ -51,7 +51,7 @@ def down_conv(x_BTFC: jax.Array, kernel: jax.Array, *, fast: bool) -> jax.Array:
     the rows aside; both gradients are made of convolutions without gaps.
     """
     if not fast:
-        return lax.conv_general_dilated(x_BTFC, kernel, (2, 2), "SAME", dimension_numbers=_NHWC)
+        return _conv(x_BTFC, kernel, (2, 2))
     # "SAME" starts one position before an even size and two before an odd one.
     first = ((0, 0), (x_BTFC.shape[1] % 2, 0), (x_BTFC.shape[2] % 2, 0), (0, 0))
     return _down(jnp.pad(x_BTFC, first), kernel)
@@ -117,8 +117,9 @@ def depth_to_space(x_BTFC: jax.Array) -> jax.Array:
     return x.reshape(batch, 2 * frames, 2 * bins, channels // 4)
 
 
-def _conv(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
-    return lax.conv_general_dilated(x_BTFC, kernel, (1, 1), "SAME", dimension_numbers=_NHWC)
+def _conv(x_BTFC: jax.Array, kernel: jax.Array, stride: tuple[int, int] = (1, 1),
+          padding: str | tuple[tuple[int, int], tuple[int, int]] = "SAME") -> jax.Array:
+    return lax.conv_general_dilated(x_BTFC, kernel, stride, padding, dimension_numbers=_NHWC)
 
 
 def _aside(kernel: jax.Array) -> jax.Array:
@@ -141,8 +142,7 @@ def _conv_of_parts(x_BTFC: jax.Array, parts: tuple[jax.Array, ...]) -> jax.Array
         return jnp.einsum("btfc,ck->btfk", x_BTFC, kernel[0, 0])
     if kernel.shape[0] == 3:
         return _conv(x_BTFC, kernel)
-    rows = lax.conv_general_dilated(
-        x_BTFC, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=_NHWC)
+    rows = _conv(x_BTFC, kernel, padding=((1, 1), (1, 1)))
     first, middle, last = jnp.split(rows, 3, axis=-1)
     return first[:, :-2] + middle[:, 1:-1] + last[:, 2:]
 
@@ -174,14 +174,11 @@ def _down_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
         taps = taps.reshape(3, 2, 3, 2, inputs, outputs).transpose(0, 2, 1, 3, 4, 5)
         return _thin_conv(space_to_depth(x_BTFC), taps.reshape(3, 3, 4 * inputs, outputs))
     if inputs < 32:
-        return lax.conv_general_dilated(
-            x_BTFC, kernel, (2, 2), ((1, 2), (1, 2)), dimension_numbers=_NHWC)
-    # An even frame is seen by taps 1 and 3 from 0 and 1 before, an odd one by taps 0, 2 and 4.
-    even, odd = (
-        lax.conv_general_dilated(
-            x_BTFC[:, frame::2], _aside(kernel[1 - frame::2]), (1, 2), ((0, 0), (1, 2)),
-            dimension_numbers=_NHWC)
-        for frame in (0, 1))
+        return _conv(x_BTFC, kernel, (2, 2), ((1, 2), (1, 2)))
+    # Of the even frames taps 1 and 3 meet those at 0 and 1, of the odd ones taps 0, 2 and 4 those
+    # at -1, 0 and 1.
+    even, odd = (_conv(x_BTFC[:, frame::2], _aside(kernel[1 - frame::2]), (1, 2), ((0, 0), (1, 2)))
+                 for frame in (0, 1))
     one, three = jnp.split(even, 2, axis=-1)
     zero, two, four = jnp.split(odd, 3, axis=-1)
     return _later(zero, 1) + one + two + _later(three, -1) + _later(four, -1)
@@ -193,8 +190,7 @@ def _up_forward(x_BTFC: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _up_of_parts(x_BTFC: jax.Array, parts: tuple[jax.Array, ...]) -> jax.Array:
     def both_frames(part: jax.Array) -> jax.Array:      # [B, T, 2, F, K]
-        rows = lax.conv_general_dilated(
-            x_BTFC, part, (1, 1), ((0, 0), (1, part.shape[1] - 2)), dimension_numbers=_NHWC)
+        rows = _conv(x_BTFC, part, padding=((0, 0), (1, part.shape[1] - 2)))
         zero, one, two, three, four = jnp.split(rows, 5, axis=-1)
         return jnp.stack(
             [_later(one, 1) + three, _later(zero, 1) + two + _later(four, -1)], axis=2)
@@ -276,8 +272,7 @@ def _taps_gradient(x_BTFC: jax.Array, dy_BTFK: jax.Array, size: tuple[int, int],
         x, dy = x.reshape(-1, *x.shape[2:]), dy.reshape(-1, *dy.shape[2:])
 
         def convolve(kernel: jax.Array) -> jax.Array:
-            return lax.conv_general_dilated(
-                x, kernel, (1, 1), (pad, padding[1]), dimension_numbers=_NHWC)
+            return _conv(x, kernel, padding=(pad, padding[1]))
 
         empty = jnp.zeros((rows, size[1], x.shape[-1], dy.shape[-1]), x.dtype)
         return jax.linear_transpose(convolve, empty)(dy)[0]
